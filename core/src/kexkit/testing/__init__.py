@@ -1,0 +1,5 @@
+"""What tests of kexkit, of its plugins and of applications stand on."""
+
+from kexkit.testing.memory_store import MemoryStore
+
+__all__ = ["MemoryStore"]
