@@ -97,6 +97,38 @@ class NotForThisDevice(Refusal):
     """The message is for other devices of ours."""
 
 
+class Unsupported(Refusal):
+    """It is well-formed, but needs a newer version or something that is not here."""
+
+
+class OfferMalformed(Malformed):
+    """An offer does not parse."""
+
+
+class OfferTooLarge(Limit):
+    """An offer exceeds its size."""
+
+
+class OfferSignature(Forged):
+    """An offer's signature does not verify."""
+
+
+class OfferForeign(Refusal):
+    """An offer is of another identity than the one expected."""
+
+
+class OfferExpired(Refusal):
+    """An offer has expired."""
+
+
+class OfferNotYetValid(Refusal):
+    """An offer begins in the future. Check both clocks."""
+
+
+class OfferUnsupported(Unsupported):
+    """An offer needs a newer version of kexkit. Upgrade it."""
+
+
 # --- the store's -----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,131 @@
+"""Every bound of this distribution: its name, its reason, its source. Each has a test at one less, itself, one more.
+
+A bound on what a peer may send is a promise about memory and time spent on strangers; a bound on what we send keeps us
+inside what others accept.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- wire: what is read from and written to the network --------------------------------------------------------------
+
+PAYLOAD_BYTES: Final = 1024 * 1024
+"""A sealed payload, padding and all. status-go's maximum message size is 1 MiB, and its nodes drop larger ones."""
+
+WAKU_MESSAGE_BYTES: Final = PAYLOAD_BYTES + 1024
+"""A whole WakuMessage: the payload, its topic (256), meta (64) and tags, rounded up."""
+
+CONTENT_TOPIC_CHARACTERS: Final = 256
+"""A content topic. Ours have at most 40; foreign ones are short paths. Longer ones only cost index space."""
+
+META_BYTES: Final = 64
+"""WakuMessage.meta: 14/WAKU2-MESSAGE."""
+
+TOPIC_NAME_BYTES: Final = 1024
+"""The name behind a topic, hashed and fed to PBKDF2. Contact-code names have 145; chat names are typed by people."""
+
+PROTOCOL_MESSAGE_BYTES: Final = PAYLOAD_BYTES
+"""A ProtocolMessage cannot be larger than the payload that carries it."""
+
+SLOTS: Final = 64
+"""Installations addressed by one message. status-go targets 3 a person (plus 'none'); 64 leaves room, not a scan."""
+
+BUNDLES: Final = 4
+"""Bundles in one message. status-go attaches one; each costs a signature check."""
+
+OFFERS: Final = 3
+"""Offers in one message or contact code: its own installation's and two siblings' (negotiation 1.3)."""
+
+FRAMES: Final = 64
+"""Frames beside the map, as many as SLOTS for the same reason."""
+
+INSTALLATION_CHARACTERS: Final = 64
+"""An installation id. status-go uses 36 (a UUID as text) and checks nothing; it becomes part of row ids."""
+
+MECHANISM_NAME_BYTES: Final = 80
+"""A mechanism's name (negotiation 1.1)."""
+
+APPLICATION_BYTES: Final = PAYLOAD_BYTES
+"""A wrapped application message cannot be larger than the payload that carries it."""
+
+TEXT_CHARACTERS: Final = 4096
+"""Code points of a chat text: status-go refuses more."""
+
+CHAT_ID_CHARACTERS: Final = 512
+"""A chat id. A group's is a UUID and a key, 169; a public chat's is its name."""
+
+CHAT_NAME_CHARACTERS: Final = 256
+"""Display and ENS names, and the id that is answered to: 66 characters at most in Status."""
+
+CLOCK_AHEAD_MS: Final = 120_000
+"""How far a message's clock may lead ours: status-go's rule. Beyond it a peer could push a chat's clock to its end."""
+
+CLOCK_MAX: Final = 2**64 - 1
+"""The chat clock is an unsigned 64-bit field."""
+
+OFFER_BYTES: Final = 4096
+"""A signed offer (negotiation 1.2): it travels in every first message."""
+
+OFFER_ENTRIES: Final = 16
+"""Mechanisms in an offer (negotiation 1.2); the confirmation's mask has 16 bits."""
+
+OFFER_SIBLINGS: Final = 2
+"""Other devices of the same person in an offer: status-go activates 3 installations a person."""
+
+OFFER_EXTENSIONS: Final = 8
+"""Extensions in an offer (negotiation 1.2)."""
+
+OFFER_SEQUENCE_MAX: Final = 2**63 - 1
+"""Sequence numbers stay positive in stores with signed integers (negotiation 1.2)."""
+
+OFFER_LIFETIME_S: Final = 30 * 24 * 3600
+"""The longest life of an offer (negotiation 1.2): how long a thief of an old signed key set may use it."""
+
+OFFER_AHEAD_S: Final = 120
+"""How far an offer's start may lead our clock: the same two minutes as for messages."""
+
+CONTACT_CODE_CHARACTERS: Final = 64 * 1024
+"""A contact code as text. Three largest offers in base64 twice are 22 KiB, a bundle of 64 devices 15 KiB."""
+
+CONTACT_CODE_BUNDLES: Final = 1
+"""A contact code *is* one Status bundle (54/WAKU2-X3DH-SESSIONS), which lists all devices by itself."""
+
+QR_BYTES: Final = 800
+"""What goes into a QR code before its text form: still read by a phone from a screen (negotiation 1.3)."""
+
+# --- engine: what is kept of people, sessions and frames -------------------------------------------------------------
+
+WANTS_ROUNDS: Final = 4
+"""How often a plugin may ask for rows in one step. Parse, key, seen-set, skipped key: no real one needs more."""
+
+DEVICES_PER_PEER: Final = 16
+"""Devices remembered of one person. A flood of invented ones then displaces none that is in use (A26)."""
+
+TARGETS: Final = 3
+"""Devices of one person that a message is sealed for: status-go's number of active installations."""
+
+SESSIONS_PER_DEVICE: Final = 4
+"""Sessions kept with one device over one mechanism: two that crossed, and two older ones for what is still on its way."""
+
+FLUSH_BATCH: Final = 64
+"""Waiting texts sealed in one change set: a commit of bounded size; the rest follow by a timer at once."""
+
+HELD_PER_PEER: Final = 64
+"""Unreadable frames kept for a retry per person. Each is at most an envelope, and only a signed sender's are kept."""
+
+PURGE_BATCH: Final = 256
+"""Rows of an ended session, or of an old day, deleted in one change set."""
+
+SEEN_DAYS: Final = 30
+"""How long the hash of a seen envelope is kept: the month for which status-go keeps its own. Later copies are still
+refused by the session they belong to."""
+
+TIMERS_PER_TICK: Final = 64
+"""Timers worked off before other work gets its turn."""
+
+OFFER_LIFETIME_MS: Final = 14 * 24 * 3600 * 1000
+"""How long an offer that we sign is good; it is renewed at half of that (negotiation 1.2)."""
+
+ADVERTISE_EVERY_MS: Final = 6 * 3600 * 1000
+"""How often our bundle goes to our contact-code topic: status-go's 21,600 s."""
