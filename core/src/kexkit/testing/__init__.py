@@ -1,5 +1,6 @@
 """What tests of kexkit, of its plugins and of applications stand on."""
 
+from kexkit.testing.memory_network import Faults, MemoryNetwork
 from kexkit.testing.memory_store import MemoryStore
 
-__all__ = ["MemoryStore"]
+__all__ = ["Faults", "MemoryNetwork", "MemoryStore"]
