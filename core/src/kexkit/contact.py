@@ -24,10 +24,14 @@ from kexkit._wire.contact_qr import Pin
 from kexkit.errors import InvalidInput, Limit, Malformed
 
 _OFFERS_KEY: Final = "kexkit_offers"
+_PINS_KEY: Final = "kexkit_pins"  # installation to sequence number, as text like protobuf's 64-bit numbers
 _HEX_KEY: Final = re.compile(r"(?:0x)?(04[0-9a-f]{128}|0[23][0-9a-f]{64})", re.ASCII | re.IGNORECASE)
+_SEQ: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _MULTIBASE_PREFIX: Final = "zQ3sh"
 _MULTICODEC: Final = b"\xe7\x01"  # secp256k1-pub, as a varint
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+__all__ = ["ContactCode", "Pin", "parse_contact_code"]
 
 
 @frozen
@@ -44,10 +48,12 @@ class ContactCode:
     """lower bounds of what devices have offered, for those whose offer is not in the code"""
 
     def to_text(self) -> str:
-        """Status's form, readable by its clients. Pins are not in it: give the offers."""
+        """Status's form, readable by its clients, which skip what is ours in it."""
         document: dict[str, Any] = json_format.MessageToDict(_status_bundle(self))
         if self.offers:
             document[_OFFERS_KEY] = [base64.b64encode(offer).decode() for offer in self.offers]
+        if self.pins:
+            document[_PINS_KEY] = {pin.installation: str(pin.seq) for pin in self.pins}
         text = base64.b64encode(json.dumps(document, separators=(",", ":")).encode()).decode()
         if len(text) > limits.CONTACT_CODE_CHARACTERS:
             raise InvalidInput(f"A contact code has at most {limits.CONTACT_CODE_CHARACTERS} characters.")
@@ -69,6 +75,10 @@ def _status_bundle(code: ContactCode) -> pb.Bundle:
         raise InvalidInput(f"A contact code has at most one bundle and {limits.OFFERS} offers.")
     if any(not offer or len(offer) > limits.OFFER_BYTES for offer in code.offers):
         raise InvalidInput(f"An offer has 1 to {limits.OFFER_BYTES} bytes.")
+    if len(code.pins) > limits.OFFERS or not all(map(contact_qr.is_pin, code.pins)):
+        raise InvalidInput(f"A contact code pins at most {limits.OFFERS} devices, by UUID in lower case.")
+    if len({pin.installation for pin in code.pins}) != len(code.pins):
+        raise InvalidInput("A contact code pins a device once.")
     if not code.bundles:
         return pb.Bundle(identity=code.identity)
     try:
@@ -122,16 +132,8 @@ def _multibase_identity(text: str) -> bytes:
 
 def _parse_status_form(text: str) -> ContactCode:
     document = _json_object(_from_base64(text))
-    listed = document.pop(_OFFERS_KEY, [])
-    if not isinstance(listed, list) or not all(isinstance(offer, str) for offer in listed):
-        raise Malformed("A contact code's offers are not a list of texts.")
-    if len(listed) > limits.OFFERS:
-        raise Limit(f"A contact code has more than {limits.OFFERS} offers.")
-    offers = tuple(map(_from_base64, listed))
-    if any(len(offer) > limits.OFFER_BYTES for offer in offers):
-        raise Limit(f"An offer has more than {limits.OFFER_BYTES} bytes.")
-    if not all(offers):
-        raise Malformed("A contact code has an empty offer.")
+    offers = _listed_offers(document.pop(_OFFERS_KEY, []))
+    pins = _listed_pins(document.pop(_PINS_KEY, {}))
     try:
         bundle = json_format.ParseDict(document, pb.Bundle(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, TypeError, ArithmeticError, RecursionError):
@@ -141,7 +143,29 @@ def _parse_status_form(text: str) -> ContactCode:
     if bundle.signed_pre_keys or bundle.signature:
         # Signatures cover fields, not bytes, so a bundle made from the fields is as good as the one that was encoded.
         bundles = (bundle.SerializeToString(deterministic=True),)
-    return ContactCode(bundle.identity, bundles, offers)
+    return ContactCode(bundle.identity, bundles, offers, pins)
+
+
+def _listed_offers(listed: Any) -> tuple[bytes, ...]:
+    if not isinstance(listed, list) or not all(isinstance(offer, str) and offer for offer in listed):
+        raise Malformed("A contact code's offers are not a list of non-empty texts.")
+    if len(listed) > limits.OFFERS:
+        raise Limit(f"A contact code has more than {limits.OFFERS} offers.")
+    offers = tuple(map(_from_base64, listed))
+    if any(len(offer) > limits.OFFER_BYTES for offer in offers):
+        raise Limit(f"An offer has more than {limits.OFFER_BYTES} bytes.")
+    return offers
+
+
+def _listed_pins(listed: Any) -> tuple[Pin, ...]:
+    if not isinstance(listed, dict) or not all(isinstance(seq, str) and _SEQ.fullmatch(seq) for seq in listed.values()):
+        raise Malformed("A contact code's pins are not numbers by installation.")
+    if len(listed) > limits.OFFERS:
+        raise Limit(f"A contact code pins more than {limits.OFFERS} devices.")
+    pins = tuple(Pin(installation, int(seq)) for installation, seq in listed.items())
+    if not all(map(contact_qr.is_pin, pins)):
+        raise Malformed("A contact code's pin names no UUID in lower case or has a number out of range.")
+    return pins
 
 
 def _from_base64(text: str) -> bytes:

@@ -44,11 +44,17 @@ class Parts:
     bundles: tuple[bytes, ...]
 
 
-def _pin_bytes(pin: Pin) -> bytes:
+def is_pin(pin: Pin) -> bool:
     try:
-        return UUID(pin.installation).bytes + pin.seq.to_bytes(8, "big")
-    except (ValueError, OverflowError):
-        raise InvalidInput("A pin names no UUID or has a number out of range.") from None
+        return str(UUID(pin.installation)) == pin.installation and 0 <= pin.seq <= limits.OFFER_SEQUENCE_MAX
+    except ValueError:
+        return False
+
+
+def _pin_bytes(pin: Pin) -> bytes:
+    if not is_pin(pin):
+        raise InvalidInput("A pin names no UUID in lower case or has a number out of range.")
+    return UUID(pin.installation).bytes + pin.seq.to_bytes(8, "big")
 
 
 def _pins_with_offers(pins: tuple[Pin, ...], offers: tuple[bytes, ...]) -> list[bytes]:
