@@ -167,3 +167,15 @@ class Chat(_message.Message):
     CLOCK_FIELD_NUMBER: _ClassVar[int]
     clock: int
     def __init__(self, clock: _Optional[int] = ...) -> None: ...
+
+class Route(_message.Message):
+    __slots__ = ("topic", "mechanism", "session", "bind")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    MECHANISM_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    BIND_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    mechanism: str
+    session: bytes
+    bind: bytes
+    def __init__(self, topic: _Optional[str] = ..., mechanism: _Optional[str] = ..., session: _Optional[bytes] = ..., bind: _Optional[bytes] = ...) -> None: ...

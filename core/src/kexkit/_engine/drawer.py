@@ -1,0 +1,149 @@
+"""How core talks to a plugin: ask it until it wants no more, then turn its Step into rows. Each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from kexkit import _records as records
+from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, broken, load
+from kexkit.api import NOTHING, Have, Hear, KeyExchange, Row, Session, Step, Wants
+from kexkit.errors import KexkitError, PluginError
+from kexkit.limits import WANTS_ROUNDS
+
+T = TypeVar("T")
+NOWHERE: frozenset[Hear] = frozenset()
+Fetched = dict[bytes, Row]
+"""Drawer rows that a plugin was shown, so that their timers can go when they go."""
+
+
+def guarded(mechanism: str, call: Callable[[], T]) -> T:
+    """The one place where a plugin is called. Only typed errors leave it."""
+    try:
+        return call()
+    except KexkitError:
+        raise
+    except Exception as error:  # a plugin's bug must not look like ours, and its locals may hold keys
+        raise PluginError(
+            f"The key exchange {mechanism} raised {type(error).__name__}.",
+            plugin=mechanism,
+            advice="This is a bug of that plugin. Nothing changed.",
+        ) from None
+
+
+def ask(draft: Draft, mechanism: str, call: Callable[[Have], T | Wants], fetched: Fetched) -> Flow[T]:
+    """Call, fetch the rows it wants, call again: at most WANTS_ROUNDS times."""
+    answer = guarded(mechanism, lambda: call(NOTHING))
+    have: dict[bytes, bytes | None] = {}
+    for _ in range(WANTS_ROUNDS):
+        if not isinstance(answer, Wants):
+            return answer
+        if not answer.rows or not answer.rows.isdisjoint(have):
+            raise broken(mechanism, "it wants no row, or one twice")
+        keys = {records.drawer_key(mechanism, row): row for row in answer.rows}
+        found = yield from load(draft, *keys)
+        for key, row in keys.items():
+            stored = found.get(key)
+            if stored is None:
+                have[row] = None
+            else:
+                fetched[row] = records.read_row(stored.value)
+                have[row] = fetched[row].value
+        answer = guarded(mechanism, lambda: call(have))
+    if isinstance(answer, Wants):
+        raise broken(mechanism, f"it still wants rows after {WANTS_ROUNDS} rounds")
+    return answer
+
+
+def keep(draft: Draft, mechanism: str, rows: Mapping[bytes, Row], fetched: Fetched) -> None:
+    for row_id, row in rows.items():
+        key = records.drawer_key(mechanism, row_id)
+        draft.write(key, records.write_row(row))
+        before = fetched.get(row_id)
+        if before is not None and before.until is not None and before.until != row.until:
+            draft.remove(records.timer_key(before.until, records.Timer.DRAWER_EXPIRY, key[1]))
+        if row.until is not None:
+            draft.write(records.timer_key(row.until, records.Timer.DRAWER_EXPIRY, key[1]), b"")
+
+
+def discard(draft: Draft, mechanism: str, rows: tuple[bytes, ...], fetched: Fetched) -> None:
+    """A row that goes early takes its timer along if its `until` is known; else the timer finds nothing to do."""
+    for row_id in rows:
+        key = records.drawer_key(mechanism, row_id)
+        draft.remove(key)
+        before = fetched.get(row_id)
+        if before is not None and before.until is not None:
+            draft.remove(records.timer_key(before.until, records.Timer.DRAWER_EXPIRY, key[1]))
+
+
+def take(
+    draft: Draft, exchange: KeyExchange, before: LiveSession | None, step: Step, fetched: Fetched, moment: Moment
+) -> LiveSession | None:
+    """A Step becomes rows: the successor, its drawer rows, its timer. The caller keeps the session's place in `peer`."""
+    mechanism = exchange.name
+    if step.keep:
+        keep(draft, mechanism, step.keep, fetched)
+    if step.drop:
+        discard(draft, mechanism, step.drop, fetched)
+    after = step.session
+    if after is None:
+        if before is not None:
+            end(draft, mechanism, before, moment)
+        return None
+    key = records.session_key(after.id)
+    relied = draft.given.setdefault(key, before.revision if before is not None else 0)
+    if before is not None and after is before.session:
+        return before
+    draft.put[key] = records.write_session(records.drawer_prefix(mechanism), guarded(mechanism, after.snapshot))
+    _retime(draft, before.session if before is not None else None, after)
+    rehear(draft, before.session.hears if before is not None else NOWHERE, after.hears, mechanism, session_id=after.id)
+    successor = LiveSession(after, mechanism, relied + 1)
+    draft.sessions[after.id] = successor
+    return successor
+
+
+def rehear(
+    draft: Draft,
+    before: frozenset[Hear],
+    after: frozenset[Hear],
+    mechanism: str,
+    *,
+    session_id: bytes = b"",
+    bind: bytes = b"",
+) -> None:
+    """Where BARE frames turn up becomes route rows. A place has one owner: a new one must be absent."""
+    if before is after:
+        return
+    for gone in before - after:
+        draft.remove(records.route_key(gone.topic, gone.tag))
+    for new in after - before:
+        key = records.route_key(new.topic, new.tag)
+        draft.given[key] = 0
+        draft.write(
+            key, records.write(records.Route(topic=new.topic, mechanism=mechanism, session=session_id, bind=bind))
+        )
+        draft.channels.append(Channel(new.topic, "", symmetric=False, bare=True))
+
+
+def _retime(draft: Draft, before: Session | None, after: Session) -> None:
+    """`due` of the value becomes a timer row in the same commit."""
+    was = before.due if before is not None else None
+    if was == after.due:
+        return
+    if was is not None:
+        draft.remove(records.timer_key(was, records.Timer.SESSION_DUE, after.id))
+    if after.due is not None:
+        draft.write(records.timer_key(after.due, records.Timer.SESSION_DUE, after.id), b"")
+
+
+def end(draft: Draft, mechanism: str, session: LiveSession, moment: Moment) -> None:
+    """The session is over: its row goes now, its drawer rows by a timer, in bounded portions."""
+    key = records.session_key(session.session.id)
+    draft.given.setdefault(key, session.revision)
+    draft.remove(key)
+    draft.sessions[session.session.id] = None
+    rehear(draft, session.session.hears, NOWHERE, mechanism)
+    if session.session.due is not None:
+        draft.remove(records.timer_key(session.session.due, records.Timer.SESSION_DUE, session.session.id))
+    owned = records.drawer_key(mechanism, session.session.id)[1]
+    draft.write(records.timer_key(moment.now, records.Timer.PURGE_DRAWER, owned), b"")

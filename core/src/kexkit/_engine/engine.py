@@ -1,0 +1,138 @@
+"""The engine: one method for each thing that can happen to a node.
+
+Each is a generator that asks for rows (`requests.py`) and returns one Outcome. It awaits nothing, reads no clock, draws
+no randomness of its own and logs nothing; run twice on the same rows and moment, it does the same. What it remembers
+besides its setting is derived: which topics are listened to, and the keys of symmetric ones.
+"""
+
+from __future__ import annotations
+
+from kexkit import _records as records
+from kexkit._engine import offering, receiving, sending, timing
+from kexkit._engine.chatting import Composed, compose
+from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, Outcome, load_one, scan
+from kexkit._engine.setting import Setting
+from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
+from kexkit.api import Envelope, Key, Versioned
+from kexkit.contact import ContactCode
+from kexkit.errors import PluginMissing, UnknownPeer
+from kexkit.events import Delivery, DeliveryChanged
+from kexkit.limits import PURGE_BATCH
+
+
+class Engine:
+    """Pure decisions over rows. The shell drives it."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self._keys = TopicKeys()
+        self._channels: dict[str, tuple[Channel, ...]] = {}
+
+    # --- topics ------------------------------------------------------------------------------------------------------
+
+    def listen(self, channels: tuple[Channel, ...]) -> list[str]:
+        """Remember channels after their commit; the topics that are new."""
+        new = []
+        for channel in channels:
+            known = self._channels.get(channel.topic, ())
+            if not known:
+                new.append(channel.topic)
+            if channel not in known:
+                self._channels[channel.topic] = (*known, channel)
+        return new
+
+    def channels_of(self, topic: str) -> tuple[Channel, ...]:
+        return self._channels.get(topic, ())
+
+    # --- what can happen ---------------------------------------------------------------------------------------------
+
+    def start(self, moment: Moment) -> Flow[Outcome]:
+        """Make offers that are due, plan the regular work, and say which topics to listen to."""
+        draft = Draft()
+        yield from offering.renew(draft, self.setting, moment)
+        planned = yield from scan("timer", limit=PURGE_BATCH)
+        kinds = {records.split_timer(key[1])[1] for key, _ in planned}
+        if records.Timer.PURGE_SEEN not in kinds:
+            draft.write(records.timer_key(moment.now, records.Timer.PURGE_SEEN), b"")
+        if records.Timer.ADVERTISE not in kinds:
+            draft.write(records.timer_key(moment.now, records.Timer.ADVERTISE), b"")
+        draft.channels += own_channels(self.setting.me.identity)
+        people = yield from scan("peer", limit=None)
+        for key, _ in people:
+            if key[1] != self.setting.me.identity:
+                draft.channels.append(contact_code_channel(key[1]))
+                draft.channels.append(self._keys.negotiated(key[1], moment))
+        routes = yield from scan("route", limit=None)
+        for _, row in routes:
+            draft.channels.append(Channel(records.read_route(row.value).topic, "", symmetric=False, bare=True))
+        return draft.outcome()
+
+    def meet(self, code: ContactCode, name: str, moment: Moment) -> Flow[Outcome]:
+        return (yield from offering.meet(code, name, self.setting, moment, self._keys))
+
+    def contact_code(self) -> Flow[ContactCode]:
+        return (yield from offering.contact_code(self.setting))
+
+    def compose(self, peer: bytes, text: str, moment: Moment) -> Flow[Composed]:
+        """Sign a text and give it its id and clock: once, before anything is tried."""
+        draft = Draft()
+        if (yield from load_one(draft, records.peer_key(peer))) is None:
+            raise UnknownPeer()
+        return (yield from compose(draft, peer, text, moment))
+
+    def send(self, peer: bytes, composed: Composed, moment: Moment) -> Flow[Outcome]:
+        return (yield from sending.send(peer, composed, self.setting, moment, self._keys))
+
+    def receive(self, envelope: Envelope, moment: Moment) -> Flow[Outcome]:
+        channels = self.channels_of(envelope.topic)
+        return (yield from receiving.receive(envelope, channels, self.setting, moment, self._keys))
+
+    def tick(self, moment: Moment) -> Flow[Outcome]:
+        """Work off one due timer; the result says when to come again."""
+        return (yield from timing.tick(self.setting, moment, self._keys, self.channels_of))
+
+    def acknowledge(self, receipt: bytes) -> Flow[Outcome]:
+        """The application has it: it is not told again."""
+        draft = Draft()
+        yield from ()
+        draft.remove(("inbox", receipt))
+        return draft.outcome()
+
+    def stored(self, outbox: tuple[Key, ...]) -> Flow[Outcome]:
+        """The network has these envelopes."""
+        draft = Draft()
+        for key in outbox:
+            row = yield from load_one(draft, key)
+            if row is None:
+                continue
+            draft.remove(key)
+            message_id = records.read_outgoing(row.value).message
+            if message_id:
+                yield from self._one_copy_less(draft, message_id)
+        return draft.outcome()
+
+    def _one_copy_less(self, draft: Draft, message_id: bytes) -> Flow[None]:
+        key = records.text_key(message_id)
+        row = yield from load_one(draft, key)
+        if row is None:
+            return
+        text = records.read_text(row.value)
+        if text.pending == 0:
+            return
+        text.pending -= 1
+        draft.rely(key, row)
+        draft.write(key, records.write(text))
+        if text.pending == 0:
+            draft.events.append(DeliveryChanged(message_id, text.peer, Delivery.STORED))
+
+    def restore(self, row: Versioned) -> LiveSession:
+        """A stored session becomes a live one."""
+        stored = records.read_session(row.value)
+        exchange = self.setting.by_name.get(stored.mechanism)
+        if exchange is None:
+            raise PluginMissing(
+                f"A session over {stored.mechanism} is stored, and no such key exchange is loaded.",
+                plugin=stored.mechanism,
+                advice="Enable its plugin.",
+            )
+        return LiveSession(exchange.restore(stored.snapshot), stored.mechanism, row.revision)

@@ -1,0 +1,171 @@
+"""The `peer` row: one person, their devices, what those publish, the sessions with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import define, field
+
+from kexkit import _records as records
+from kexkit import _transitions as transitions
+from kexkit._engine.drawer import end
+from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, live, load_one
+from kexkit._engine.setting import Setting
+from kexkit._transitions import Cause, State
+from kexkit.api import Advert, Device, KeyExchange, Versioned
+from kexkit.events import OfferSeen
+from kexkit.limits import DEVICES_PER_PEER, SESSIONS_PER_DEVICE, TARGETS
+
+
+@define
+class Person:
+    """A `peer` row in work. `changed` decides whether it is written."""
+
+    identity: bytes
+    row: Versioned | None
+    record: records.Peer
+    changed: bool = field(default=False)
+
+    @property
+    def is_new(self) -> bool:
+        return self.row is None
+
+
+def load_person(draft: Draft, identity: bytes) -> Flow[Person]:
+    row = yield from load_one(draft, records.peer_key(identity))
+    record = records.read_peer(row.value) if row is not None else records.new_peer()
+    return Person(identity, row, record)
+
+
+def save_person(draft: Draft, person: Person) -> None:
+    """Rely on the row as read, and write it if it changed."""
+    key = records.peer_key(person.identity)
+    draft.rely(key, person.row)
+    if person.changed:
+        draft.write(key, records.write(person.record))
+
+
+def device_of(person: Person, installation: str) -> records.PeerDevice | None:
+    for device in person.record.devices:
+        if device.installation == installation:
+            return device
+    return None
+
+
+def ensure_device(person: Person, installation: str) -> records.PeerDevice | None:
+    """The device, made if there is room. A flood of new ones displaces none that is known."""
+    found = device_of(person, installation)
+    if found is not None or len(person.record.devices) >= DEVICES_PER_PEER:
+        return found
+    person.changed = True
+    return person.record.devices.add(installation=installation)
+
+
+def advert_of(device: records.PeerDevice, mechanism: str) -> records.PeerAdvert | None:
+    for advert in device.adverts:
+        if advert.mechanism == mechanism:
+            return advert
+    return None
+
+
+def to_advert(identity: bytes, device: records.PeerDevice, stored: records.PeerAdvert) -> Advert:
+    return Advert(
+        Device(identity, device.installation),
+        stored.public,
+        stored.epoch,
+        stored.issued,
+        stored.expires,
+        frozenset(stored.traits),
+    )
+
+
+def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert) -> None:
+    """Keep it if it is the newest by (epoch, issued); older ones change nothing. A higher epoch outdates sessions."""
+    device = ensure_device(person, advert.device.installation)
+    if device is None:
+        return
+    known = advert_of(device, mechanism)
+    if known is not None and (advert.epoch, advert.issued) <= (known.epoch, known.issued):
+        return
+    if known is None:
+        known = device.adverts.add(mechanism=mechanism)
+        draft.events.append(OfferSeen(person.identity, advert.device.installation, mechanism))
+    elif advert.epoch > known.epoch:
+        for ref in device.sessions:
+            if ref.mechanism == mechanism and ref.epoch < advert.epoch:
+                ref.state = transitions.after(State(ref.state), Cause.OUTDATED)
+    known.public = advert.public
+    known.epoch = advert.epoch
+    known.issued = advert.issued
+    known.expires = advert.expires
+    known.traits[:] = sorted(advert.traits)
+    person.changed = True
+
+
+def targets(person: Person, setting: Setting) -> list[records.PeerDevice]:
+    """At most TARGETS devices, those that published last first; of our own only paired ones, never this one."""
+    ours = person.identity == setting.me.identity
+
+    def newest(device: records.PeerDevice) -> int:
+        return max((advert.issued for advert in device.adverts), default=0)
+
+    eligible: Iterable[records.PeerDevice] = (
+        device
+        for device in person.record.devices
+        if not ours or (device.enabled and device.installation != setting.me.installation)
+    )
+    return sorted(eligible, key=newest, reverse=True)[:TARGETS]
+
+
+def add_session(
+    draft: Draft,
+    device: records.PeerDevice,
+    exchange: KeyExchange,
+    session: LiveSession,
+    *,
+    ours: bool,
+    moment: Moment,
+) -> Flow[records.SessionRef]:
+    """Give a new session its place: state and rank. The oldest goes when there are too many of its mechanism.
+
+    An opening that crosses ours before ours was heard shares its rank, so that the smaller id wins on both ends; any
+    other opening supersedes.
+    """
+    mechanism = exchange.name
+    same = [ref for ref in device.sessions if ref.mechanism == mechanism]
+    top = max((ref.rank for ref in same), default=0)
+    crossing = [ref for ref in same if ref.ours and State(ref.state) is State.PROVISIONAL and ref.rank == top]
+    not_ready, ready = (Cause.BEGIN, Cause.BEGIN_READY) if ours else (Cause.ACCEPT, Cause.ACCEPT_READY)
+    cause = not_ready if session.session.grade is None else ready
+    known = advert_of(device, mechanism)
+    while len(same) >= SESSIONS_PER_DEVICE:
+        oldest = min(same, key=lambda ref: (ref.rank, ref.id))
+        displaced = yield from live(draft, oldest.id)
+        if displaced is not None:
+            end(draft, mechanism, displaced, moment)
+        same.remove(oldest)
+        device.sessions.remove(oldest)
+    return device.sessions.add(
+        mechanism=mechanism,
+        id=session.session.id,
+        epoch=known.epoch if known is not None else 0,
+        rank=top if crossing and not ours else top + 1,
+        state=transitions.after(State.NOTHING, cause),
+        ours=ours,
+    )
+
+
+def sealing_order(device: records.PeerDevice, mechanism: str) -> list[records.SessionRef]:
+    """Sessions that may seal, best first: highest rank, then smallest id."""
+    usable = [ref for ref in device.sessions if ref.mechanism == mechanism and State(ref.state) in transitions.SEALS]
+    return sorted(usable, key=lambda ref: (-ref.rank, ref.id))
+
+
+def advance(person: Person, ref: records.SessionRef, cause: Cause) -> bool:
+    """Move a session's state by the table; True if it moved."""
+    state = transitions.after(State(ref.state), cause)
+    if state == ref.state:
+        return False
+    ref.state = state
+    person.changed = True
+    return True

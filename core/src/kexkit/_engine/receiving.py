@@ -1,0 +1,250 @@
+"""Receiving: an envelope becomes rows and events, or nothing at all.
+
+What happens to a forged frame: `open_message` raises a Refusal somewhere on the way, and the draft with everything
+that the frame would have changed is forgotten. `receive` then returns one FrameRefused event and at most a quarantine
+row (`_quarantine`), and that only if the envelope's own signature names a peer we know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from kexkit import _records as records
+from kexkit._engine.chatting import take_in
+from kexkit._engine.offering import note_bundles, note_offers
+from kexkit._engine.opening import open_frame
+from kexkit._engine.peers import Person, load_person, save_person
+from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, load_one, scan
+from kexkit._engine.sealing import Sealed
+from kexkit._engine.setting import Setting
+from kexkit._engine.wrapping import NO_INSTALLATION, TopicKeys, envelopes_to, queue
+from kexkit._wire import payload26, waku
+from kexkit._wire.protocol_message import ProtocolMessage, parse
+from kexkit._wire.topics import PUBSUB_DEFAULT
+from kexkit.api import Device, Envelope, KeyExchange, Plain
+from kexkit.errors import (
+    Forged,
+    KexkitError,
+    Malformed,
+    MechanismMissing,
+    NotForThisDevice,
+    PolicyRefused,
+    Refusal,
+    Replayed,
+)
+from kexkit.events import FrameRefused, PeerMet, Unreadable
+from kexkit.limits import HELD_PER_PEER
+
+DAY_NS = 24 * 3600 * 10**9
+DAYS_MAX = 2**32 - 1
+
+
+@frozen
+class Opened:
+    """What spec 26 says of an envelope: who signed it, and what is in it."""
+
+    sender: bytes
+    data: bytes
+
+
+def receive(envelope: Envelope, channel: Channel, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[Outcome]:
+    """One arrival. It never raises for what a stranger sent."""
+    draft = Draft()
+    seen = seen_key(envelope)
+    if (yield from load_one(draft, seen)) is not None:
+        return draft.outcome()
+    sender: bytes | None = None
+    try:
+        opened = open_payload(envelope, channels, moment, keys)
+        if opened is None:
+            return draft.outcome()
+        sender = opened.sender
+        yield from open_message(draft, opened, setting, moment, keys)
+    except (Refusal, PolicyRefused, MechanismMissing) as refusal:
+        return (yield from _refused(envelope, sender, refusal, setting, moment))
+    if draft.put or draft.drop:
+        draft.write(seen, b"")
+    return draft.outcome()
+
+
+def seen_key(envelope: Envelope) -> tuple[str, bytes]:
+    day = min(max(envelope.timestamp, 0) // DAY_NS, DAYS_MAX)
+    return records.seen_key(day, waku.message_hash(PUBSUB_DEFAULT, envelope))
+
+
+def open_payload(envelope: Envelope, channels: tuple[Channel, ...], moment: Moment, keys: TopicKeys) -> Opened | None:
+    """The outer layer, tried for each name behind the topic. None: it is for somebody else on a shared topic."""
+    refusal: Refusal | None = None
+    for channel in channels:
+        try:
+            if channel.symmetric:
+                payload = payload26.open_symmetric(envelope.payload, keys.key(channel.name))
+            else:
+                payload = payload26.open_asymmetric(envelope.payload, moment.context.identity)
+        except Refusal as refused:
+            refusal = refused if channel.symmetric else refusal  # partitions are shared: most there is not for us
+            continue
+        if payload.signer is None:
+            raise Forged("An envelope is not signed.")
+        return Opened(payload.signer, payload.data)
+    if refusal is not None:
+        raise refusal
+    return None
+
+
+def open_message(draft: Draft, opened: Opened, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
+    """The inner layers: what the sender publishes, the frames for this device, the texts in them."""
+    message = parse(opened.data)
+    sender = Device(opened.sender, message.installation)
+    if sender == setting.me:
+        return
+    person = yield from load_person(draft, opened.sender)
+    if person.is_new and not (message.slots or message.frames):
+        return  # what strangers merely publish makes nobody known
+    if person.is_new and not setting.policy.hear_strangers:
+        raise PolicyRefused("A stranger wrote, and the policy hears none.")
+    yield from open_security(draft, person, message, setting, moment, keys)
+    if person.is_new and person.changed and person.identity != setting.me.identity:
+        draft.events.append(PeerMet(person.identity))
+        draft.channels.append(keys.negotiated(person.identity, moment))
+    if person.changed or not person.is_new:
+        save_person(draft, person)
+
+
+def open_security(
+    draft: Draft, person: Person, message: ProtocolMessage, setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[None]:
+    """Everything of a ProtocolMessage but its envelope."""
+    sender = Device(person.identity, message.installation)
+    note_bundles(draft, person, message.bundles, sender, setting, moment)
+    note_offers(draft, person, message.offers, setting, moment)
+    addressed = bool(message.slots or message.frames)
+    if not addressed:
+        return
+    mine = frames_for(message, setting)
+    if not mine:
+        if person.identity == setting.me.identity:
+            return  # a copy for other devices of ours
+        raise NotForThisDevice("A message is for other devices of ours.")
+    for exchange, frame in mine:
+        plains, answers = yield from open_frame(draft, person, sender, exchange, frame, setting, moment)
+        person.changed = person.changed or person.is_new
+        yield from take_texts(draft, plains, sender, setting, moment)
+        yield from _answer(draft, person, answers, setting, moment, keys)
+
+
+def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExchange, bytes]]:
+    """The frames that this device is to open. A frame of a mechanism that is not loaded is named in a refusal."""
+    mine: list[tuple[KeyExchange, bytes]] = []
+    slot = message.slots.get(setting.me.installation, message.slots.get(NO_INSTALLATION))
+    if slot is not None:
+        if setting.slot is None or not setting.policy.allows(setting.slot.name):
+            raise MechanismMissing("A message came over Status's key exchange, which is not enabled here.")
+        mine.append((setting.slot, slot))
+    for frame in message.frames:
+        if frame.installation != setting.me.installation:
+            continue
+        exchange = setting.usable(frame.mechanism)
+        if exchange is None:
+            raise MechanismMissing(f"A message came over {frame.mechanism}, which is not enabled here.")
+        mine.append((exchange, frame.frame))
+    return mine
+
+
+def take_texts(draft: Draft, plains: tuple[Plain, ...], sender: Device, setting: Setting, moment: Moment) -> Flow[None]:
+    """The frame is authentic, so the session moves on whatever it carried; unusable contents become one event."""
+    for plain in plains:
+        if not plain.body:
+            continue  # Status advertises a device with an empty text
+        try:
+            yield from take_in(draft, plain, sender, setting, moment)
+        except Refusal as refusal:
+            draft.events.append(FrameRefused(f"contents: {refusal}", sender.identity))
+
+
+def _answer(
+    draft: Draft, person: Person, answers: list[Sealed], setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[None]:
+    if answers:
+        for envelope in (yield from envelopes_to(draft, person, answers, setting, moment, keys)):
+            queue(draft, envelope, moment)
+
+
+def _refused(
+    envelope: Envelope, sender: bytes | None, refusal: KexkitError, setting: Setting, moment: Moment
+) -> Flow[Outcome]:
+    """A fresh draft: nothing of the refused one is in it."""
+    draft = Draft()
+    draft.events.append(FrameRefused(str(refusal), sender))
+    placed = not isinstance(refusal, (Replayed, Malformed, PolicyRefused))
+    if sender is not None and sender != setting.me.identity and placed:
+        yield from _quarantine(draft, envelope, sender, refusal, moment)
+    return draft.outcome()
+
+
+def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: KexkitError, moment: Moment) -> Flow[None]:
+    """A placeholder with its cause, and the frame for another try. Only for known peers, bounded, once a payload."""
+    key = records.held_key(sender, envelope.payload)
+    if (yield from load_one(draft, key)) is not None:
+        return
+    person = yield from load_person(draft, sender)
+    if person.is_new or person.record.held >= HELD_PER_PEER:
+        return
+    receipt = records.sequence_key("inbox", moment.sequence())
+    retried = not isinstance(refusal, Malformed)
+    unreadable = records.Unreadable(author=sender, cause=str(refusal), at=moment.now, retried=retried)
+    draft.rely(key, None)
+    held = records.Held(envelope=records.outgoing_of(envelope), cause=str(refusal), inbox=receipt[1])
+    draft.write(key, records.write(held))
+    draft.write(receipt, records.write(records.Inbox(unreadable=unreadable)))
+    person.record.held += 1
+    person.changed = True
+    save_person(draft, person)
+    draft.events.append(unreadable_event(receipt[1], unreadable))
+
+
+def unreadable_event(receipt: bytes, stored: records.Unreadable) -> Unreadable:
+    return Unreadable(receipt, stored.author, stored.installation, stored.cause, stored.retried, stored.at)
+
+
+def retry_held(
+    draft: Draft,
+    identity: bytes,
+    channels_of: Callable[[str], tuple[Channel, ...]],
+    setting: Setting,
+    moment: Moment,
+    keys: TopicKeys,
+    after: bytes = b"",
+) -> Flow[bytes | None]:
+    """Try one held frame again. The key to go on from, or None at the end."""
+    start = max(identity, after)
+    rows = yield from scan("held", start, records.prefix_end(identity), limit=1)
+    if not rows:
+        return None
+    key, row = rows[0]
+    held = records.read_held(row.value)
+    envelope = records.envelope_of(held.envelope)
+    attempt = Draft()
+    try:
+        opened = open_payload(envelope, channels, moment, keys)
+        if opened is not None:
+            yield from open_message(attempt, opened, setting, moment, keys)
+    except (Refusal, PolicyRefused, MechanismMissing):
+        return key[1] + b"\x00"
+    person_key = records.peer_key(identity)
+    person = yield from load_person(attempt, identity)
+    person.record.held = max(person.record.held - 1, 0)
+    attempt.write(person_key, records.write(person.record))
+    attempt.rely(person_key, person.row)
+    attempt.remove(key)
+    attempt.remove(("inbox", held.inbox))
+    draft.given.update(attempt.given)
+    draft.put.update(attempt.put)
+    draft.drop |= attempt.drop
+    draft.events += attempt.events
+    draft.sessions.update(attempt.sessions)
+    draft.channels += attempt.channels
+    draft.leave += attempt.leave
+    return key[1] + b"\x00"

@@ -1,0 +1,137 @@
+"""Time: every timer is a row, and `tick` works off those that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kexkit import _records as records
+from kexkit._engine.drawer import guarded, take
+from kexkit._engine.offering import advertise, renew
+from kexkit._engine.opening import awaken
+from kexkit._engine.peers import Person, load_person, save_person
+from kexkit._engine.receiving import retry_held
+from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
+from kexkit._engine.sealing import flights
+from kexkit._engine.sending import flush
+from kexkit._engine.setting import Setting
+from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
+from kexkit.api import Due
+from kexkit.limits import PURGE_BATCH, SEEN_DAYS
+
+DAY_MS = 24 * 3600 * 1000
+IDENTITY_BYTES = 33
+
+
+def tick(
+    setting: Setting, moment: Moment, keys: TopicKeys, channels_of: Callable[[str], tuple[Channel, ...]]
+) -> Flow[Outcome]:
+    """Work off the first due timer. `result`: when to come again, in milliseconds; None: nothing is planned."""
+    rows = yield from scan("timer", limit=1)
+    if not rows:
+        return Draft().outcome(None)
+    key, _ = rows[0]
+    due, kind, reference = records.split_timer(key[1])
+    if due > moment.now:
+        return Draft().outcome(due)
+    draft = Draft()
+    yield from _work_off(draft, kind, reference, setting, moment, keys, channels_of)
+    if key not in draft.put:
+        draft.remove(key)
+    return draft.outcome(moment.now)
+
+
+def _work_off(
+    draft: Draft,
+    kind: int,
+    reference: bytes,
+    setting: Setting,
+    moment: Moment,
+    keys: TopicKeys,
+    channels_of: Callable[[str], tuple[Channel, ...]],
+) -> Flow[None]:
+    later = moment.now + 1
+    if kind == records.Timer.SESSION_DUE:
+        yield from _session_due(draft, reference, setting, moment, keys)
+    elif kind == records.Timer.DRAWER_EXPIRY:
+        yield from _expire(draft, ("drawer", reference), moment)
+    elif kind == records.Timer.OFFER_RENEWAL:
+        yield from renew(draft, setting, moment)
+    elif kind == records.Timer.FLUSH:
+        if (yield from flush(draft, reference, setting, moment, keys)):
+            draft.write(records.timer_key(later, kind, reference), b"")
+    elif kind == records.Timer.RETRY_HELD:
+        after = yield from retry_held(
+            draft, reference[:IDENTITY_BYTES], channels_of, setting, moment, keys, after=reference
+        )
+        if after is not None:
+            draft.write(records.timer_key(later, kind, after), b"")
+    elif kind == records.Timer.PURGE_DRAWER:
+        yield from _purge(draft, "drawer", reference, kind, moment)
+    elif kind == records.Timer.PURGE_SEEN:
+        yield from _purge_seen(draft, moment)
+    elif kind == records.Timer.ADVERTISE and setting.policy.advertise and setting.slot is not None:
+        yield from advertise(draft, setting, moment, keys)
+
+
+def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
+    session = yield from live(draft, session_id)
+    if session is None or session.session.due is None or session.session.due > moment.now:
+        return
+    exchange = setting.by_name.get(session.mechanism)
+    if exchange is None:
+        return
+    step = guarded(exchange.name, lambda: session.session.cue(Due(), ctx=moment.context))
+    take(draft, exchange, session, step, {}, moment)
+    peer = session.session.peer
+    if peer is None or not (step.frames or step.session is None):
+        return
+    person = yield from load_person(draft, peer.identity)
+    envelopes = yield from envelopes_to(
+        draft, person, flights(peer.installation, exchange, step), setting, moment, keys
+    )
+    for envelope in envelopes:
+        queue(draft, envelope, moment)
+    if step.session is None:
+        _forget(person, session_id)
+        awaken(draft, peer.identity, moment)
+    save_person(draft, person)
+
+
+def _forget(person: Person, session_id: bytes) -> None:
+    for device in person.record.devices:
+        for ref in list(device.sessions):
+            if ref.id == session_id:
+                device.sessions.remove(ref)
+                person.changed = True
+
+
+def _expire(draft: Draft, key: tuple[str, bytes], moment: Moment) -> Flow[None]:
+    """Delete a drawer row whose time has come, unless it was kept again for longer."""
+    row = yield from load_one(draft, key)
+    if row is None:
+        return
+    until = records.read_row(row.value).until
+    if until is not None and until <= moment.now:
+        draft.rely(key, row)
+        draft.remove(key)
+
+
+def _purge(draft: Draft, table: str, prefix: bytes, kind: int, moment: Moment) -> Flow[None]:
+    rows = yield from scan(table, prefix, records.prefix_end(prefix), limit=PURGE_BATCH)
+    for key, row in rows:
+        draft.remove(key)
+        until = records.read_row(row.value).until
+        if until is not None:
+            draft.remove(records.timer_key(until, records.Timer.DRAWER_EXPIRY, key[1]))
+    if len(rows) == PURGE_BATCH:
+        draft.write(records.timer_key(moment.now + 1, kind, prefix), b"")
+
+
+def _purge_seen(draft: Draft, moment: Moment) -> Flow[None]:
+    """Hashes of envelopes of days long past; then again tomorrow."""
+    first_kept = max(moment.now // DAY_MS - SEEN_DAYS, 0)
+    rows = yield from scan("seen", b"", first_kept.to_bytes(4, "big"), limit=PURGE_BATCH)
+    for key, _ in rows:
+        draft.remove(key)
+    again = moment.now + (1 if len(rows) == PURGE_BATCH else DAY_MS)
+    draft.write(records.timer_key(again, records.Timer.PURGE_SEEN), b"")

@@ -1,0 +1,256 @@
+"""Stored rows: their keys, and their bytes to types and back. The one place that reads what the store gives.
+
+Ids sort bytewise, so every number in one is big-endian and every variable part but the last has a length.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from attrs import frozen
+from google.protobuf.message import DecodeError, Message
+
+from kexkit._pb.record import record_pb2 as pb
+from kexkit.api import Envelope, Key, Row
+from kexkit.errors import StoreCorrupt, StoreNewer
+
+FORMAT: Final = 1
+"""of `Peer` and `Self` rows; a row with a higher one was written by newer code"""
+
+Peer = pb.Peer
+PeerDevice = pb.Device
+PeerAdvert = pb.Advert
+SessionRef = pb.SessionRef
+Text = pb.Text
+Outgoing = pb.Outgoing
+Held = pb.Held
+Inbox = pb.Inbox
+Unreadable = pb.Unreadable
+Own = pb.Own
+Self = pb.Self
+Chat = pb.Chat
+Route = pb.Route
+
+SELF: Final[Key] = ("self", b"")
+SIGNED_OFFER: Final[Key] = ("own", b"")
+
+
+class Timer:
+    """Kinds of timer row. Stored: never renumber."""
+
+    SESSION_DUE: Final = 1
+    DRAWER_EXPIRY: Final = 2
+    OFFER_RENEWAL: Final = 3
+    FLUSH: Final = 4
+    RETRY_HELD: Final = 5
+    PURGE_DRAWER: Final = 6
+    PURGE_SEEN: Final = 7
+    ADVERTISE: Final = 8
+
+
+def peer_key(identity: bytes) -> Key:
+    return ("peer", identity)
+
+
+def chat_key(peer: bytes) -> Key:
+    return ("chat", peer)
+
+
+def own_key(mechanism: str) -> Key:
+    return ("own", mechanism.encode())
+
+
+def session_key(session_id: bytes) -> Key:
+    return ("session", session_id)
+
+
+def drawer_prefix(mechanism: str) -> bytes:
+    name = mechanism.encode()
+    return bytes((len(name),)) + name
+
+
+def drawer_key(mechanism: str, row: bytes) -> Key:
+    return ("drawer", drawer_prefix(mechanism) + row)
+
+
+def text_key(message_id: bytes) -> Key:
+    return ("text", message_id)
+
+
+def order_key(peer: bytes, clock: int, message_id: bytes) -> Key:
+    return ("order", order_prefix(peer) + clock.to_bytes(8, "big") + message_id)
+
+
+def order_prefix(peer: bytes) -> bytes:
+    return sha256(peer).digest()[:16]
+
+
+def sequence_key(table: str, sequence: int) -> Key:
+    return (table, sequence.to_bytes(8, "big"))
+
+
+def waiting_prefix(peer: bytes) -> bytes:
+    return peer
+
+
+def waiting_key(peer: bytes, installation: str, clock: int, message_id: bytes) -> Key:
+    name = installation.encode()
+    return ("waiting", peer + clock.to_bytes(8, "big") + message_id + name)
+
+
+def split_waiting(id_: bytes) -> tuple[bytes, int, bytes, str]:
+    """identity, clock, message id, installation"""
+    return id_[:33], int.from_bytes(id_[33:41], "big"), id_[41:73], id_[73:].decode()
+
+
+def seen_key(day: int, message_hash: bytes) -> Key:
+    return ("seen", day.to_bytes(4, "big") + message_hash)
+
+
+def held_key(peer: bytes, payload: bytes) -> Key:
+    return ("held", peer + sha256(payload).digest()[:16])
+
+
+def route_key(topic: str, tag: bytes) -> Key:
+    return ("route", sha256(topic.encode()).digest()[:16] + tag)
+
+
+def cursor_key(topic: str) -> Key:
+    return ("cursor", topic.encode())
+
+
+def timer_key(due: int, kind: int, reference: bytes = b"") -> Key:
+    return ("timer", max(due, 0).to_bytes(8, "big") + bytes((kind,)) + reference)
+
+
+def split_timer(id_: bytes) -> tuple[int, int, bytes]:
+    """due, kind, reference"""
+    return int.from_bytes(id_[:8], "big"), id_[8], id_[9:]
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """The first id after all that start with `prefix`."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes((trimmed[-1] + 1,)) if trimmed else None
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class StoredSession:
+    mechanism: str
+    snapshot: bytes
+
+
+def write_session(mechanism_prefix: bytes, snapshot: bytes) -> bytes:
+    """`mechanism_prefix` is drawer_prefix(name): length and name."""
+    return mechanism_prefix + snapshot
+
+
+def read_session(value: bytes) -> StoredSession:
+    try:
+        size = value[0]
+        return StoredSession(value[1 : 1 + size].decode(), value[1 + size :])
+    except (IndexError, UnicodeDecodeError):
+        raise StoreCorrupt("A session row does not parse.") from None
+
+
+def write_row(row: Row) -> bytes:
+    """Eight bytes of `until` (zero: none), then the plugin's bytes."""
+    return (row.until or 0).to_bytes(8, "big") + row.value
+
+
+def read_row(value: bytes) -> Row:
+    if len(value) < 8:
+        raise StoreCorrupt("A drawer row does not parse.")
+    return Row(value[8:], int.from_bytes(value[:8], "big") or None)
+
+
+def _parse(message: Message, value: bytes, what: str) -> None:
+    try:
+        message.ParseFromString(value)
+    except DecodeError:
+        raise StoreCorrupt(f"A {what} row does not parse.") from None
+
+
+def read_peer(value: bytes) -> Peer:
+    peer = pb.Peer()
+    _parse(peer, value, "peer")
+    if peer.format > FORMAT:
+        raise StoreNewer()
+    return peer
+
+
+def new_peer() -> Peer:
+    return pb.Peer(format=FORMAT)
+
+
+def write(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)
+
+
+def read_text(value: bytes) -> Text:
+    text = pb.Text()
+    _parse(text, value, "text")
+    return text
+
+
+def read_outgoing(value: bytes) -> Outgoing:
+    outgoing = pb.Outgoing()
+    _parse(outgoing, value, "outbox")
+    return outgoing
+
+
+def read_held(value: bytes) -> Held:
+    held = pb.Held()
+    _parse(held, value, "held")
+    return held
+
+
+def read_inbox(value: bytes) -> Inbox:
+    inbox = pb.Inbox()
+    _parse(inbox, value, "inbox")
+    return inbox
+
+
+def read_own(value: bytes) -> Own:
+    own = pb.Own()
+    _parse(own, value, "own")
+    return own
+
+
+def read_self(value: bytes) -> Self:
+    me = pb.Self()
+    _parse(me, value, "self")
+    if me.format > FORMAT:
+        raise StoreNewer()
+    return me
+
+
+def read_route(value: bytes) -> Route:
+    route = pb.Route()
+    _parse(route, value, "route")
+    return route
+
+
+def read_chat(value: bytes) -> Chat:
+    chat = pb.Chat()
+    _parse(chat, value, "chat")
+    return chat
+
+
+def outgoing_of(envelope: Envelope, message_id: bytes = b"") -> Outgoing:
+    return pb.Outgoing(
+        topic=envelope.topic,
+        payload=envelope.payload,
+        version=envelope.version,
+        timestamp=envelope.timestamp,
+        ephemeral=envelope.ephemeral,
+        message=message_id,
+    )
+
+
+def envelope_of(outgoing: Outgoing) -> Envelope:
+    return Envelope(outgoing.topic, outgoing.payload, outgoing.version, outgoing.timestamp, outgoing.ephemeral)

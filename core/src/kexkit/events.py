@@ -1,0 +1,150 @@
+"""What the application sees. Frozen values; nothing here holds a key.
+
+Durable events carry `receipt`: they stand in the inbox until `Node.ack` and come again after a restart. The others are
+told once.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from kexkit.api import Guarantee
+
+
+class Delivery(Enum):
+    """How far a text of ours has come."""
+
+    QUEUED = "queued"
+    """committed here; nothing is lost any more"""
+    SENT = "sent"
+    """handed to the transport"""
+    STORED = "stored"
+    """the network has every copy"""
+
+
+@frozen
+class TextReceived:
+    """A text from a peer, opened and committed."""
+
+    receipt: bytes = field(repr=False)
+    message_id: bytes
+    peer: bytes
+    """whose 1:1 chat it stands in"""
+    author: bytes
+    """the same as `peer`, or ourselves on another device"""
+    installation: str
+    text: str = field(repr=False)
+    clock: int
+    """Lamport clock of the chat: the order to show"""
+    timestamp: int
+    """what the author's device says, in milliseconds: for show only"""
+    grade: Guarantee
+
+    @property
+    def forward_secret(self) -> bool:
+        """False marks a text that came under the fallback: show it differently."""
+        return Guarantee.FORWARD_SECRECY in self.grade
+
+
+@frozen
+class Unreadable:
+    """A placeholder: a signed message of a known peer that could not be opened."""
+
+    receipt: bytes = field(repr=False)
+    peer: bytes
+    installation: str
+    cause: str
+    retried: bool
+    """True: it is held, and tried again when something changes"""
+    at: int
+
+
+@frozen
+class DeliveryChanged:
+    """A text of ours came further."""
+
+    message_id: bytes
+    peer: bytes
+    delivery: Delivery
+
+
+@frozen
+class Waiting:
+    """A text of ours cannot be sealed yet; it goes out by itself when `reason` ends."""
+
+    message_id: bytes
+    peer: bytes
+    installation: str
+    """empty: none of the peer's devices is known yet"""
+    reason: str
+
+
+@frozen
+class SessionOpened:
+    """A session with a device can seal, and has heard of it or begun it."""
+
+    peer: bytes
+    installation: str
+    mechanism: str
+    session_id: bytes
+    ours: bool
+    """True: we began it"""
+    guarantees: Guarantee
+
+
+@frozen
+class PeerMet:
+    """Somebody whom nobody added wrote to us."""
+
+    peer: bytes
+
+
+@frozen
+class OfferSeen:
+    """A peer's device published keys that we had not seen."""
+
+    peer: bytes
+    installation: str
+    mechanism: str
+
+
+@frozen
+class FrameRefused:
+    """Something that came was refused; nothing changed. `cause` is coarse on purpose."""
+
+    cause: str
+    peer: bytes | None
+    """whom the envelope's signature names, where it names one"""
+
+
+@frozen
+class TransportTrouble:
+    """The transport failed; what was to be sent waits, and is tried again."""
+
+    cause: str
+    retry_in: float
+    """seconds"""
+
+
+@frozen
+class EventsMissed:
+    """The application was slow, and this many told-once events are gone. Durable ones are not."""
+
+    count: int
+
+
+DurableEvent: TypeAlias = TextReceived | Unreadable
+Event: TypeAlias = (
+    DurableEvent
+    | DeliveryChanged
+    | Waiting
+    | SessionOpened
+    | PeerMet
+    | OfferSeen
+    | FrameRefused
+    | TransportTrouble
+    | EventsMissed
+)
