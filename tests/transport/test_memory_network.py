@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from kexkit.api import Arrival, Envelope
 from kexkit.errors import InvalidInput, TransportError
 from kexkit.testing import Faults, MemoryNetwork
@@ -211,7 +211,7 @@ async def test_settle_waits_for_answers_to_answers() -> None:
             number = int(arrival.envelope.payload.split()[1])
             heard.append(arrival.envelope.payload)
             if number < 6:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 await transport.publish(envelope(number + 1))
 
     async with anyio.create_task_group() as group:
