@@ -1,0 +1,99 @@
+"""Which runner replays which cases. A case that is neither run nor named here with a reason is a failure.
+
+Keys are (file name without .json, the case's kind or None). A runner is 'module:function' with the signature
+run(case, document) -> None; it is imported when its first case runs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+
+@frozen
+class NotRun:
+    """Known, and not replayed: `reason` is shown with the count after every run."""
+
+    reason: str
+
+
+Runner = str | NotRun
+
+_GROUPS: Final = NotRun("group chats are not part of this version")
+_ACCOUNT: Final = NotRun("key derivation from mnemonics and names of keys are not part of this version")
+_SESSIONS: Final = NotRun("status-go's choice among many installations; the engine's own tests cover what we take over")
+_DATA_SYNC: Final = NotRun("data sync (MVDS) is not part of this version")
+_SEGMENTS: Final = NotRun("segmentation is not part of this version")
+_HASH_RATCHET: Final = NotRun("the hash ratchet is for communities, which kexkit does not have")
+_NOISE: Final = NotRun("the noise plugin is not part of this version")
+_SEMI_EXPANDED: Final = NotRun("the library takes ML-KEM private keys as 64-byte seeds only")
+
+_STATUS: Final[dict[tuple[str, str | None], Runner]] = {
+    ("x3dh", "bundle"): "tests.vectors.run_x3dh:bundle",
+    ("x3dh", "agreement"): "tests.vectors.run_x3dh:agreement",
+    ("x3dh", "signbundle"): "tests.vectors.run_x3dh:signbundle",
+    ("x3dh", "bad_bundle"): "tests.vectors.run_x3dh:bad_bundle",
+    ("x3dh", "ok_edge"): "tests.vectors.run_x3dh:ok_edge",
+    ("doubleratchet", None): "tests.vectors.run_doubleratchet:transcript",
+    ("doubleratchet_limits", None): "tests.vectors.run_doubleratchet:transcript",
+    ("doubleratchet_random", None): "tests.vectors.run_doubleratchet:transcript",
+    ("protocol_message", None): "tests.vectors.run_protocol_message:transcript",
+    ("protocol_message_multidevice", None): "tests.vectors.run_protocol_message:transcript",
+    ("protocol_message_hashratchet", None): _HASH_RATCHET,
+    ("wrap", "application_metadata"): "tests.vectors.run_application:wrapped",
+    ("wrap", "application_metadata_bad"): "tests.vectors.run_application:spoiled",
+    ("wrap", "mvds"): _DATA_SYNC,
+    ("transport", "transport_payload"): "tests.vectors.run_payload:payload",
+    ("transport", "transport_payload_bad"): "tests.vectors.run_payload:spoiled",
+    ("transport", "full_stack"): "tests.vectors.run_full_stack:message",
+    ("transport", "segmentation"): _SEGMENTS,
+    ("topics", "public_chat"): "tests.vectors.run_topics:public_chat",
+    ("topics", "identity"): "tests.vectors.run_topics:identity",
+    ("group", "group"): _GROUPS,
+    ("group_invalid", "group"): _GROUPS,
+    ("group_invalid", "event_bad"): _GROUPS,
+    ("group_merge", "merge"): _GROUPS,
+    ("group_random", "group"): _GROUPS,
+    ("account", "mnemonic"): _ACCOUNT,
+    ("account", "identity"): _ACCOUNT,
+    ("sessions", "installations"): _SESSIONS,
+    ("sessions", "own_bundle"): _SESSIONS,
+    ("sessions", "shared_secret"): _SESSIONS,
+}
+
+_WAKU_NOISE: Final[dict[tuple[str, str | None], Runner]] = {
+    ("handshake-K1K1", None): _NOISE,
+    ("handshake-WakuPairing", None): _NOISE,
+    ("handshake-XK1", None): _NOISE,
+    ("handshake-XX", None): _NOISE,
+    ("handshake-XXpsk0", None): _NOISE,
+    ("handshake-rejects", None): _NOISE,
+    ("session-scenarios", None): _NOISE,
+    ("primitives", "auth_codes_and_h_derivations"): _NOISE,
+    ("primitives", "session_ids_spec37_unverified"): _NOISE,
+    ("primitives", "nametag_buffers"): _NOISE,
+    ("primitives", "commitments"): _NOISE,
+    ("primitives", "pkcs7_248"): _NOISE,
+    ("primitives", "payload_v2_codec"): _NOISE,
+    ("primitives", "qr"): _NOISE,
+    ("cacophony", None): _NOISE,
+    ("snow", None): _NOISE,
+}
+
+_WYCHEPROOF: Final[dict[tuple[str, str | None], Runner]] = {
+    ("ecdh_secp256k1_test", None): "tests.vectors.run_wycheproof:ecdh_secp256k1",
+    ("ecdsa_secp256k1_sha256_bitcoin_test", None): "tests.vectors.run_wycheproof:ecdsa_der",
+    ("ecdsa_secp256k1_sha256_p1363_test", None): "tests.vectors.run_wycheproof:ecdsa_p1363",
+    ("aes_gcm_test", None): "tests.vectors.run_wycheproof:aes_gcm",
+    ("chacha20_poly1305_test", None): "tests.vectors.run_wycheproof:chacha20_poly1305",
+    ("hkdf_sha256_test", None): "tests.vectors.run_wycheproof:hkdf_sha256",
+    ("hmac_sha256_test", None): "tests.vectors.run_wycheproof:hmac_sha256",
+    ("x25519_test", None): "tests.vectors.run_wycheproof:x25519",
+    ("ed25519_test", None): "tests.vectors.run_wycheproof:ed25519",
+    ("mlkem_768_test", None): "tests.vectors.run_wycheproof:mlkem_768_decapsulation",
+    ("mlkem_768_encaps_test", None): "tests.vectors.run_wycheproof:mlkem_768_public_key",
+    ("mlkem_768_semi_expanded_decaps_test", None): _SEMI_EXPANDED,
+}
+
+TABLE: Final = _STATUS | _WAKU_NOISE | _WYCHEPROOF
