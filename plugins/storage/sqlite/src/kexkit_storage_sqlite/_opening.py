@@ -1,0 +1,73 @@
+"""From settings to an open store, and back to files at rest."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from kexkit.errors import InvalidInput
+
+from kexkit_storage_sqlite._errors import typed
+from kexkit_storage_sqlite._files import make_database_file, place, tighten_files
+from kexkit_storage_sqlite._lease import Lease
+from kexkit_storage_sqlite._schema import check_intact, check_ours, chosen_synchronous, configure, migrate
+from kexkit_storage_sqlite._store import SqliteStore
+
+SETTINGS = {"path", "synchronous"}
+
+
+@contextmanager
+def opened(settings: Mapping[str, str]) -> Iterator[SqliteStore]:
+    """Everything here is at once, so a cancelled task cannot leave a store half open."""
+    path, synchronous = _read(settings)
+    file = place(path)
+    lease = Lease(file + ".lock")
+    try:
+        make_database_file(file)
+        store = SqliteStore(lambda: connect(file, synchronous))
+        try:
+            yield store
+        finally:
+            store.close()
+    finally:
+        lease.release()
+
+
+def connect(file: str, synchronous: str) -> sqlite3.Connection:
+    """A connection to a whole and present database; nothing is left in the write-ahead log of the last holder."""
+    try:
+        # isolation_level=None: we say where transactions begin. timeout=0: waiting is done by the event loop
+        db = sqlite3.connect(file, isolation_level=None, timeout=0)
+    except sqlite3.Error as error:
+        raise typed(error) from None
+    try:
+        db.text_factory = bytes  # a damaged text must not become a decoding error
+        check_ours(db)
+        tighten_files(file)
+        configure(db, synchronous)
+        check_intact(db, file)
+        migrate(db)
+        with suppress(sqlite3.OperationalError):  # a foreign reader may be in the way; the log is as durable
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        tighten_files(file)
+    except sqlite3.Error as error:
+        db.close()
+        raise typed(error) from None
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _read(settings: Mapping[str, str]) -> tuple[str, str]:
+    unknown = sorted(settings.keys() - SETTINGS)
+    if unknown:
+        raise InvalidInput(f"The sqlite store has no setting {', '.join(unknown)}.", advice="It has path, synchronous.")
+    path = settings.get("path", "")
+    if not path:
+        raise InvalidInput("The sqlite store needs the setting path: a folder or a file.")
+    synchronous = chosen_synchronous(settings.get("synchronous", "FULL"))
+    if synchronous is None:
+        raise InvalidInput("The setting synchronous is FULL or NORMAL.")
+    return path, synchronous

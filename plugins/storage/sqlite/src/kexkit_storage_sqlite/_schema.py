@@ -1,0 +1,97 @@
+"""What is in the file, and how an older file becomes the present one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping
+
+from kexkit.errors import StoreCorrupt, StoreNewer, StoreUnusable
+
+from kexkit_storage_sqlite.limits import QUICK_CHECK_BYTES, WAL_PAGES
+
+APPLICATION_ID = 0x6B65786B  # "kexk"
+
+# Migration n (from 0) makes version n + 1 of version n, in one transaction; nothing in this list ever changes again.
+#
+# One table of rows: a WITHOUT ROWID table is its own index, so a row is found, and written, once. `sum` is the CRC-32
+# of table, id and value, since SQLite does not notice a changed bit inside a value.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE row (tbl TEXT NOT NULL, id BLOB NOT NULL, revision INTEGER NOT NULL, sum INTEGER NOT NULL,"
+        " value BLOB NOT NULL, PRIMARY KEY (tbl, id)) WITHOUT ROWID",
+        "PRAGMA application_id = 0x6B65786B",
+        "PRAGMA user_version = 1",
+    ),
+)
+
+_SYNCHRONOUS: Mapping[str, str] = {
+    "FULL": "PRAGMA synchronous = FULL",
+    "NORMAL": "PRAGMA synchronous = NORMAL",
+}
+
+
+_CHECKPOINT = "PRAGMA wal_autocheckpoint = " + str(WAL_PAGES)
+
+
+def chosen_synchronous(name: str) -> str | None:
+    return _SYNCHRONOUS.get(name.upper())
+
+
+def check_ours(db: sqlite3.Connection) -> None:
+    """Reads only, so that a database which is not ours, or not for us, stays as it is."""
+    application, version = _number(db, "PRAGMA application_id"), _number(db, "PRAGMA user_version")
+    is_new = (application, version) == (0, 0) and _number(db, "SELECT count(*) FROM sqlite_master") == 0
+    if not is_new and application != APPLICATION_ID:
+        raise StoreUnusable("This SQLite database belongs to another application.", advice="Use another path.")
+    if version > len(MIGRATIONS):
+        raise StoreNewer(
+            f"The store has format {version}; this kexkit-storage-sqlite knows formats up to {len(MIGRATIONS)}.",
+            advice="Upgrade kexkit-storage-sqlite.",
+        )
+
+
+def configure(db: sqlite3.Connection, synchronous: str) -> None:
+    """What SQLite forgets with each connection."""
+    for statement in (
+        synchronous,
+        "PRAGMA fullfsync = ON",  # macOS: without it "durable" means "handed to the disk"
+        "PRAGMA checkpoint_fullfsync = ON",
+        "PRAGMA secure_delete = ON",  # a dropped row is overwritten with zeros
+        "PRAGMA cell_size_check = ON",  # a damaged page is noticed when it is read
+        "PRAGMA trusted_schema = OFF",
+        "PRAGMA temp_store = MEMORY",
+        _CHECKPOINT,
+    ):
+        db.execute(statement).fetchall()
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
+    if mode not in (b"wal", "wal"):
+        raise StoreUnusable("This file system cannot hold a write-ahead log.", advice="Use a local disk.")
+
+
+def check_intact(db: sqlite3.Connection, path: str) -> None:
+    if os.path.getsize(path) > QUICK_CHECK_BYTES:
+        return
+    if db.execute("PRAGMA quick_check(1)").fetchall()[0][0] not in (b"ok", "ok"):
+        raise StoreCorrupt("The database's structure is damaged.", advice="Restore a backup.")
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """All missing steps, or none."""
+    pending = MIGRATIONS[_number(db, "PRAGMA user_version") :]
+    if not pending:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for migration in pending:
+            for statement in migration:
+                db.execute(statement)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _number(db: sqlite3.Connection, query: str) -> int:
+    return int(db.execute(query).fetchall()[0][0])

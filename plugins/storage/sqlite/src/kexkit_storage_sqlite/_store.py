@@ -1,0 +1,259 @@
+"""The three verbs over one connection.
+
+Every verb does its work at once, in the caller's task: a change is never interrupted between its first statement and
+its commit, and no thread stands between (docs/adr/0003-commits-run-inline.md has the measurements).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, partial
+from typing import TypeVar
+from zlib import crc32
+
+import anyio
+from kexkit.api import Change, Key, Versioned
+from kexkit.errors import Conflict, InvalidInput, StoreBusy, StoreCorrupt, StoreUnusable
+
+from kexkit_storage_sqlite._errors import typed
+from kexkit_storage_sqlite._fork import OneProcess, never_collect, watch
+from kexkit_storage_sqlite.limits import BUSY_PAUSE, BUSY_SECONDS, ID_MAX, PAGE_BYTES, PAGE_ROWS, TABLE_MAX, VALUE_MAX
+
+GET = "SELECT value, revision, sum FROM row WHERE tbl = ? AND id = ?"
+REVISION = "SELECT revision FROM row WHERE tbl = ? AND id = ?"
+MAKE = "INSERT INTO row (value, sum, tbl, id, revision) VALUES (?, ?, ?, ?, 1) ON CONFLICT DO NOTHING"
+MOVE = "UPDATE row SET value = ?, sum = ?, revision = revision + 1 WHERE tbl = ? AND id = ? AND revision = ?"
+SET = (
+    "INSERT INTO row (value, sum, tbl, id, revision) VALUES (?, ?, ?, ?, 1) ON CONFLICT (tbl, id)"
+    " DO UPDATE SET value = excluded.value, sum = excluded.sum, revision = revision + 1"
+)
+DROP = "DELETE FROM row WHERE tbl = ? AND id = ?"
+FROM = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? ORDER BY id LIMIT ?"
+BETWEEN = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"
+FROM_BACK = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? ORDER BY id DESC LIMIT ?"
+BETWEEN_BACK = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT ?"
+
+Answer = TypeVar("Answer")
+
+
+class SqliteStore:
+    """`kexkit.api.Store`. `commits` counts the changes made durable."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self.commits = 0
+        self._connect = connect
+        self._process = OneProcess()
+        self._closed = False
+        self._db: sqlite3.Connection | None = connect()
+        watch(self)
+
+    def __repr__(self) -> str:
+        return f"SqliteStore(commits={self.commits}, closed={self._closed})"
+
+    async def load(self, keys: Collection[Key]) -> Mapping[Key, Versioned]:
+        _check(keys)
+        return await self._patiently(lambda db: _load(db, keys))
+
+    async def apply(self, change: Change) -> None:
+        _check(change.given)
+        _check(change.put)
+        _check(change.drop)
+        if not change.drop.isdisjoint(change.put):
+            raise InvalidInput("A row cannot be both put and dropped by one change.")
+        if change.put and max(map(len, change.put.values())) > VALUE_MAX:
+            raise InvalidInput(f"A value has at most {VALUE_MAX} bytes.")
+        await self._patiently(lambda db: _apply(db, change))
+        self.commits += 1
+
+    async def scan(
+        self,
+        table: str,
+        start: bytes = b"",
+        stop: bytes | None = None,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> AsyncIterator[tuple[Key, Versioned]]:
+        """Page by page: no statement stays open while the reader does other things, such as writing."""
+        _check([(table, b"")])
+        while limit is None or limit > 0:
+            ask = PAGE_ROWS if limit is None else min(limit, PAGE_ROWS)
+            read = partial(_page, table=table, start=start, stop=stop, reverse=reverse, ask=ask)
+            page, more = await self._patiently(read)
+            for row in page:
+                yield row
+            if not more:
+                return
+            limit = None if limit is None else limit - len(page)
+            if reverse:
+                stop = page[-1][0][1]
+            else:
+                start = page[-1][0][1] + b"\0"  # the very next id there can be
+
+    def close(self) -> None:
+        """Moves the log into the database, so that what was dropped is gone from both."""
+        db, self._db, self._closed = self._db, None, True
+        if db is not None and self._process.is_this():
+            with suppress(sqlite3.Error):  # every change is durable in the log already
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with suppress(sqlite3.Error):
+                db.close()
+
+    def forget_in_child(self) -> None:
+        if self._db is not None:
+            never_collect(self._db)
+
+    async def _patiently(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """A foreign program may be in the way for a moment; it is the event loop that waits."""
+        waited = 0.0
+        while True:
+            try:
+                return self._at_once(work)
+            except StoreBusy:
+                if waited >= BUSY_SECONDS:
+                    raise
+            await anyio.sleep(BUSY_PAUSE)
+            waited += BUSY_PAUSE
+
+    def _at_once(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        self._process.check()
+        db = self._connection()
+        try:
+            return work(db)
+        except sqlite3.Error as error:
+            if _is_suspect(error) or db.in_transaction:
+                self._disconnect()
+            raise typed(error) from None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreUnusable("The store is closed.", advice="Open it again.")
+        if self._db is None:
+            self._db = self._connect()
+        return self._db
+
+    def _disconnect(self) -> None:
+        """After a failure of the disk, nothing in this connection's memory is to be trusted.
+
+        The next verb connects anew, which moves the log into the database and syncs both: no later change stands on
+        a write that was lost.
+        """
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
+
+
+def _is_suspect(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT}
+
+
+def _load(db: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Versioned]:
+    """One transaction for several keys: SQLite then takes its locks once, which is half the price of a row."""
+    cursor = db.cursor()
+    if len(keys) < 2:
+        return _get(cursor, keys)
+    cursor.execute("BEGIN")
+    try:
+        return _get(cursor, keys)
+    finally:
+        if db.in_transaction:
+            cursor.execute("ROLLBACK")
+
+
+def _get(cursor: sqlite3.Cursor, keys: Collection[Key]) -> dict[Key, Versioned]:
+    found = {}
+    for key in keys:
+        row = cursor.execute(GET, key).fetchone()
+        if row is not None:
+            found[key] = _versioned(key, *row)
+    return found
+
+
+def _apply(db: sqlite3.Connection, change: Change) -> None:
+    cursor = db.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    try:
+        _write(cursor, change)
+        cursor.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            cursor.execute("ROLLBACK")
+        raise
+
+
+def _write(cursor: sqlite3.Cursor, change: Change) -> None:
+    """A put whose revision is given is checked by the statement that makes it; other givens are read."""
+    given, put = change.given, change.put
+    make, move, put_unread = [], [], []
+    for key, value in put.items():
+        table, row = key
+        revision = given.get(key)
+        entry = (value, _sum(table, row, value), table, row)
+        if revision is None:
+            put_unread.append(entry)
+        elif revision == 0:
+            make.append(entry)
+        else:
+            move.append((*entry, revision))
+    for key, revision in given.items():
+        if key not in put:
+            found = cursor.execute(REVISION, key).fetchone()
+            if (found[0] if found else 0) != revision:
+                raise Conflict
+    _each_or_conflict(cursor, MOVE, move)
+    _each_or_conflict(cursor, MAKE, make)
+    if put_unread:
+        cursor.executemany(SET, put_unread)
+    if change.drop:
+        cursor.executemany(DROP, change.drop)
+
+
+def _each_or_conflict(cursor: sqlite3.Cursor, statement: str, entries: Sequence[tuple[bytes | str | int, ...]]) -> None:
+    if entries and cursor.executemany(statement, entries).rowcount != len(entries):
+        raise Conflict
+
+
+def _page(
+    db: sqlite3.Connection, table: str, start: bytes, stop: bytes | None, reverse: bool, ask: int
+) -> tuple[list[tuple[Key, Versioned]], bool]:
+    """Up to `ask` rows, and whether there may be more after them."""
+    page: list[tuple[Key, Versioned]] = []
+    size = 0
+    if stop is None:
+        cursor = db.execute(FROM_BACK if reverse else FROM, (table, start, ask))
+    else:
+        cursor = db.execute(BETWEEN_BACK if reverse else BETWEEN, (table, start, stop, ask))
+    for row, value, revision, checksum in cursor:
+        key = (table, row)
+        page.append((key, _versioned(key, value, revision, checksum)))
+        size += len(value)
+        if size >= PAGE_BYTES:
+            cursor.close()
+            return page, True
+    return page, len(page) == ask
+
+
+def _versioned(key: Key, value: bytes, revision: int, checksum: int) -> Versioned:
+    if type(value) is not bytes or type(revision) is not int or _sum(*key, value) != checksum:
+        raise StoreCorrupt(f"A row of the table {key[0]} is damaged.", advice="Restore a backup.")
+    return Versioned(value, revision)
+
+
+def _sum(table: str, row: bytes, value: bytes) -> int:
+    return crc32(value, crc32(row, _seed(table)))
+
+
+@cache
+def _seed(table: str) -> int:
+    return crc32(table.encode())
+
+
+def _check(keys: Iterable[Key]) -> None:
+    for table, row in keys:
+        if len(table) > TABLE_MAX or not table.isascii():
+            raise InvalidInput(f"A table's name has at most {TABLE_MAX} characters, all ASCII.")
+        if len(row) > ID_MAX:
+            raise InvalidInput(f"A row's id has at most {ID_MAX} bytes.")

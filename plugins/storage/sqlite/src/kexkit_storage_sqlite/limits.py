@@ -1,0 +1,34 @@
+"""Every bound of this store, with its reason."""
+
+TABLE_MAX = 16
+"""characters of a table's name, all ASCII. Source: `kexkit.api.Key`"""
+
+ID_MAX = 240
+"""bytes of an id. Source: `kexkit.api.Key`, which lets a table and an id together fit LMDB's 511-byte keys"""
+
+VALUE_MAX = 16 * 1024 * 1024
+"""bytes of one value: sixteen times the largest that the conformance kit asks for; a row is read whole into memory"""
+
+PAGE_ROWS = 256
+"""rows that a scan reads at once: past this, going back to the index costs less than a hundredth of the rows"""
+
+PAGE_BYTES = 1024 * 1024
+"""bytes of values after which a scan's page ends early, so that a page of large rows does not fill memory"""
+
+BUSY_SECONDS = 5.0
+"""how long a verb waits for a foreign program (a backup, a browser of databases) before it says StoreBusy. Waiting
+does not block other tasks"""
+
+BUSY_PAUSE = 0.02
+"""seconds between two tries while waiting"""
+
+WAL_PAGES = 1000
+"""pages of write-ahead log after which SQLite moves them into the database: its own default. Fewer cost more time per
+commit, more leave more old states of sessions in the -wal file"""
+
+QUICK_CHECK_BYTES = 64 * 1024 * 1024
+"""size up to which the whole file's structure is checked on opening, at about a millisecond per MiB. In larger ones
+each page is still checked when it is read, and each row has a checksum"""
+
+LEASE_TEXT_MAX = 32
+"""bytes read of a lock file: a process id and a line end need fewer"""
