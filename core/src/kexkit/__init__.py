@@ -1,1 +1,114 @@
-"""Placeholder until its first commit."""
+"""End-to-end encrypted chat in which the key exchange is a plugin.
+
+    async with open_node(store, transport, plugins.key_exchanges) as node:
+        peer = await node.add(code)
+        await node.send(peer, "hello")
+        async for event in node.events():
+            ...
+            await node.ack(event)
+
+What is named here is public and stable; so are `kexkit.api` and `kexkit.hookspecs` (for plugin authors),
+`kexkit.errors`, `kexkit.testing` and, with care, `kexkit.hazmat`. Modules with an underscore are not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kexkit._host import PluginReport, Plugins, installed_plugins, load_plugins
+    from kexkit.api import Guarantee
+    from kexkit.contact import ContactCode, parse_contact_code
+    from kexkit.errors import KexkitError
+    from kexkit.events import (
+        Delivery,
+        DeliveryChanged,
+        Event,
+        EventsMissed,
+        FrameRefused,
+        OfferSeen,
+        PeerMet,
+        SessionOpened,
+        TextReceived,
+        TransportTrouble,
+        Unreadable,
+        Waiting,
+    )
+    from kexkit.identity import SoftwareIdentity
+    from kexkit.node import Contact, Node, Sent, StoredText, open_node
+    from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "kexkit._host": ("PluginReport", "Plugins", "installed_plugins", "load_plugins"),
+    "kexkit.api": ("Guarantee",),
+    "kexkit.contact": ("ContactCode", "parse_contact_code"),
+    "kexkit.errors": ("KexkitError",),
+    "kexkit.events": (
+        "Delivery",
+        "DeliveryChanged",
+        "Event",
+        "EventsMissed",
+        "FrameRefused",
+        "OfferSeen",
+        "PeerMet",
+        "SessionOpened",
+        "TextReceived",
+        "TransportTrouble",
+        "Unreadable",
+        "Waiting",
+    ),
+    "kexkit.identity": ("SoftwareIdentity",),
+    "kexkit.node": ("Contact", "Node", "Sent", "StoredText", "open_node"),
+    "kexkit.policy": ("WITHOUT_FORWARD_SECRECY", "Policy"),
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: a command line that only lists plugins pays for no cryptography."""
+    try:
+        found = getattr(import_module(_WHERE[name]), name)
+    except KeyError:
+        raise AttributeError(f"module 'kexkit' has no attribute {name!r}") from None
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])
+
+
+__all__ = [
+    "WITHOUT_FORWARD_SECRECY",
+    "Contact",
+    "ContactCode",
+    "Delivery",
+    "DeliveryChanged",
+    "Event",
+    "EventsMissed",
+    "FrameRefused",
+    "Guarantee",
+    "KexkitError",
+    "Node",
+    "OfferSeen",
+    "PeerMet",
+    "PluginReport",
+    "Plugins",
+    "Policy",
+    "Sent",
+    "SessionOpened",
+    "SoftwareIdentity",
+    "StoredText",
+    "TextReceived",
+    "TransportTrouble",
+    "Unreadable",
+    "Waiting",
+    "__version__",
+    "installed_plugins",
+    "load_plugins",
+    "open_node",
+    "parse_contact_code",
+]

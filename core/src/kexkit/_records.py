@@ -12,7 +12,7 @@ from attrs import frozen
 from google.protobuf.message import DecodeError, Message
 
 from kexkit._pb.record import record_pb2 as pb
-from kexkit.api import Envelope, Key, Row
+from kexkit.api import Change, Envelope, Key, Row
 from kexkit.errors import StoreCorrupt, StoreNewer
 
 FORMAT: Final = 1
@@ -183,6 +183,11 @@ def read_peer(value: bytes) -> Peer:
     return peer
 
 
+def first_row(key: Key, content: bytes) -> Change:
+    """Write a row that must not exist."""
+    return Change({key: 0}, {key: content})
+
+
 def new_peer() -> Peer:
     return pb.Peer(format=FORMAT)
 
@@ -241,7 +246,7 @@ def read_chat(value: bytes) -> Chat:
     return chat
 
 
-def outgoing_of(envelope: Envelope, message_id: bytes = b"") -> Outgoing:
+def outgoing_of(envelope: Envelope, message_id: bytes = b"", peer: bytes = b"") -> Outgoing:
     return pb.Outgoing(
         topic=envelope.topic,
         payload=envelope.payload,
@@ -249,6 +254,7 @@ def outgoing_of(envelope: Envelope, message_id: bytes = b"") -> Outgoing:
         timestamp=envelope.timestamp,
         ephemeral=envelope.ephemeral,
         message=message_id,
+        peer=peer,
     )
 
 

@@ -129,3 +129,45 @@ OFFER_LIFETIME_MS: Final = 14 * 24 * 3600 * 1000
 
 ADVERTISE_EVERY_MS: Final = 6 * 3600 * 1000
 """How often our bundle goes to our contact-code topic: status-go's 21,600 s."""
+
+# --- shell: what is in memory, and how long things wait --------------------------------------------------------------
+
+BATCH: Final = 64
+"""Operations that share one commit. More would make the first of them wait for the last."""
+
+ROWS_CACHED: Final = 4096
+"""Rows of people and chats kept in memory: about 4 MB at 1 KB each."""
+
+SESSIONS_CACHED: Final = 1024
+"""Live sessions kept in memory, at about 1.5 KB each; the others are restored when needed."""
+
+CONFLICT_RETRIES: Final = 3
+"""How often an operation is worked out again when a row it relied on moved. With one process, it never moves."""
+
+EVENTS_KEPT: Final = 1000
+"""Told-once events kept for a slow application; then the oldest go, counted. Durable ones stay in the store."""
+
+INBOX_PAGE: Final = 64
+"""Durable events read from the store at once."""
+
+PUBLISH_WINDOW: Final = 8
+"""Envelopes on their way to the transport at once."""
+
+OUTBOX_PAGE: Final = 64
+"""Outbox rows read at once when a node opens with a backlog."""
+
+CONFIRM_LAG_S: Final = 0.05
+"""How long 'the network has it' may wait for another commit to ride on. A crash meanwhile only repeats an envelope."""
+
+BACKOFF_FIRST_S: Final = 0.5
+BACKOFF_LAST_S: Final = 60.0
+"""How soon a failed publication is tried again: at first, and at most."""
+
+SLEEP_LONGEST_S: Final = 60.0
+"""The timekeeper looks at the clock at least this often, so that a clock that was set is noticed."""
+
+RECENT_ENVELOPES: Final = 512
+"""Hashes of envelopes that we published, so that their echo on a shared topic costs nothing."""
+
+CLOSE_GRACE_S: Final = 2.0
+"""How long closing waits for envelopes on their way. What has not left by then leaves at the next start."""

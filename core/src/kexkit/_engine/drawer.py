@@ -79,7 +79,7 @@ def discard(draft: Draft, mechanism: str, rows: tuple[bytes, ...], fetched: Fetc
 def take(
     draft: Draft, exchange: KeyExchange, before: LiveSession | None, step: Step, fetched: Fetched, moment: Moment
 ) -> LiveSession | None:
-    """A Step becomes rows: the successor, its drawer rows, its timer. The caller keeps the session's place in `peer`."""
+    """A Step becomes rows: the successor, its drawer rows, its timer. The caller keeps its place in `peer`."""
     mechanism = exchange.name
     if step.keep:
         keep(draft, mechanism, step.keep, fetched)

@@ -7,6 +7,8 @@ besides its setting is derived: which topics are listened to, and the keys of sy
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kexkit import _records as records
 from kexkit._engine import offering, receiving, sending, timing
 from kexkit._engine.chatting import Composed, compose
@@ -109,6 +111,14 @@ class Engine:
             message_id = records.read_outgoing(row.value).message
             if message_id:
                 yield from self._one_copy_less(draft, message_id)
+        return draft.outcome()
+
+    def mark(self, cursors: Mapping[str, bytes]) -> Flow[Outcome]:
+        """How far topics have been read. It may lag behind, never lead: what comes again is recognised."""
+        draft = Draft()
+        yield from ()
+        for topic, cursor in cursors.items():
+            draft.write(records.cursor_key(topic), cursor)
         return draft.outcome()
 
     def _one_copy_less(self, draft: Draft, message_id: bytes) -> Flow[None]:

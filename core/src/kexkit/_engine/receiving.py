@@ -49,7 +49,9 @@ class Opened:
     data: bytes
 
 
-def receive(envelope: Envelope, channel: Channel, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[Outcome]:
+def receive(
+    envelope: Envelope, channels: tuple[Channel, ...], setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[Outcome]:
     """One arrival. It never raises for what a stranger sent."""
     draft = Draft()
     seen = seen_key(envelope)
@@ -228,7 +230,7 @@ def retry_held(
     envelope = records.envelope_of(held.envelope)
     attempt = Draft()
     try:
-        opened = open_payload(envelope, channels, moment, keys)
+        opened = open_payload(envelope, channels_of(envelope.topic), moment, keys)
         if opened is not None:
             yield from open_message(attempt, opened, setting, moment, keys)
     except (Refusal, PolicyRefused, MechanismMissing):

@@ -82,6 +82,17 @@ class Moment:
         return self.context.now
 
 
+@value
+class Departure:
+    """A committed outbox row on its way to the transmitter."""
+
+    key: Key
+    envelope: Envelope
+    message_id: bytes = b""
+    """the text that it carries, if any"""
+    peer: bytes = b""
+
+
 @define
 class Draft:
     """An operation's effects while it is being worked out. It becomes an Outcome, or is forgotten."""
@@ -92,7 +103,7 @@ class Draft:
     events: list[Event] = field(factory=list, repr=False)
     sessions: dict[bytes, LiveSession | None] = field(factory=dict, repr=False)
     channels: list[Channel] = field(factory=list)
-    leave: list[tuple[Key, Envelope]] = field(factory=list, repr=False)
+    leave: list[Departure] = field(factory=list, repr=False)
 
     def rely(self, key: Key, row: Versioned | None) -> None:
         """The decision rests on this row as it was read."""
@@ -142,7 +153,7 @@ class Outcome:
     events: tuple[Event, ...] = ()
     sessions: Mapping[bytes, LiveSession | None] = field(factory=dict, repr=False)
     channels: tuple[Channel, ...] = ()
-    leave: tuple[tuple[Key, Envelope], ...] = field(default=(), repr=False)
+    leave: tuple[Departure, ...] = field(default=(), repr=False)
     result: object = field(default=None, repr=False)
 
     @property

@@ -16,7 +16,7 @@ from kexkit._engine.peers import (
 )
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.setting import Setting
-from kexkit._transitions import State
+from kexkit._transitions import SEALS, State
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Advert, Device, KeyExchange, Opening, Step
 from kexkit.errors import MechanismMissing, NoCommonMechanism, NoOffer
@@ -58,15 +58,15 @@ def choose(device: records.PeerDevice, setting: Setting) -> KeyExchange:
     """Of what the peer advertises, our first preference; else a refusal that names both sides."""
     offered = mechanisms_of(device)
     for exchange in setting.exchanges:
-        if exchange.name in offered and setting.policy.allows(exchange.name):
+        if exchange.name in offered and setting.allows(exchange):
             return exchange
-    here = ", ".join(exchange.name for exchange in setting.exchanges if setting.policy.allows(exchange.name))
-    if offered and not any(setting.by_name.get(name) for name in offered):
+    here = ", ".join(exchange.name for exchange in setting.exchanges if setting.allows(exchange)) or "none"
+    if offered and not any(name in setting.by_name for name in offered):
         raise MechanismMissing(
-            f"The peer offers {', '.join(offered)}; loaded here: {here or 'none'}.",
+            f"The peer offers {', '.join(offered)}; allowed here: {here}.",
             advice="Install and enable a plugin for one of them.",
         )
-    raise NoCommonMechanism(f"The peer offers {', '.join(offered) or 'nothing'}; allowed here: {here or 'none'}.")
+    raise NoCommonMechanism(f"The peer offers {', '.join(offered) or 'nothing'}; allowed here: {here}.")
 
 
 def bind_of(mechanism: str, responder: Device) -> bytes:
@@ -101,8 +101,11 @@ def _seal_for_device(
         if session is not None and setting.policy.permits(session.session.grade):
             heard = State(ref.state) is State.OPEN
             return [seal_in(draft, exchange, session, device.installation, body, moment, heard=heard)]
-    if any(ref.mechanism == exchange.name and State(ref.state) is State.OPENING for ref in device.sessions):
+    begun = [State(ref.state) for ref in device.sessions if ref.mechanism == exchange.name]
+    if State.OPENING in begun:
         return [Postponed(device.installation, "the handshake is under way")]
+    if not SEALS.isdisjoint(begun):
+        return [Postponed(device.installation, "the session does not yet give what the policy demands")]
     stored = advert_of(device, exchange.name)
     if stored is None or stored.expires <= moment.now:
         return [Postponed(device.installation, "its keys are not known, or have expired")]

@@ -62,7 +62,7 @@ def _dispatch(
     sealed = [part for part in parts if isinstance(part, Sealed)]
     envelopes = yield from envelopes_to(draft, person, sealed, setting, moment, keys)
     for envelope in envelopes:
-        queue(draft, envelope, moment, composed.message_id)
+        queue(draft, envelope, moment, composed.message_id, person.identity)
     waiting = [part for part in parts if isinstance(part, Postponed)]
     for part in waiting:
         key = records.waiting_key(person.identity, part.installation, composed.clock, composed.message_id)
@@ -117,7 +117,7 @@ def _flush_one(
         return False
     envelopes = yield from envelopes_to(draft, person, sealed, setting, moment, keys)
     for envelope in envelopes:
-        queue(draft, envelope, moment, message_id)
+        queue(draft, envelope, moment, message_id, person.identity)
     added = len(envelopes)
     if texts:
         draft.remove(key)

@@ -39,6 +39,10 @@ class Setting:
         """Status's bundle speaks for the slot alone; any other mechanism is advertised by a signed offer."""
         return len(self.exchanges) > (self.slot is not None)
 
+    def allows(self, exchange: KeyExchange) -> bool:
+        """By its name, and by what it can reach at best."""
+        return self.policy.allows(exchange.name) and self.policy.require in exchange.guarantees
+
     def usable(self, mechanism: str) -> KeyExchange | None:
         """Loaded here and allowed by policy."""
         exchange = self.by_name.get(mechanism)

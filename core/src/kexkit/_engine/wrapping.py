@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kexkit import _records as records
 from kexkit._engine.peers import Person, device_of
-from kexkit._engine.requests import Channel, Draft, Flow, Moment, load_one
+from kexkit._engine.requests import Channel, Departure, Draft, Flow, Moment, load_one
 from kexkit._engine.sealing import Sealed
 from kexkit._engine.setting import Setting
 from kexkit._wire import payload26, topics
@@ -114,11 +114,11 @@ def advertisement(message: ProtocolMessage, setting: Setting, moment: Moment, ke
     return Envelope(channel.topic, payload, ENVELOPE_VERSION, moment.sequence())
 
 
-def queue(draft: Draft, envelope: Envelope, moment: Moment, message_id: bytes = b"") -> None:
+def queue(draft: Draft, envelope: Envelope, moment: Moment, message_id: bytes = b"", peer: bytes = b"") -> None:
     """The envelope goes to the outbox in the same commit as all that made it."""
     key = records.sequence_key("outbox", moment.sequence())
-    draft.write(key, records.write(records.outgoing_of(envelope, message_id)))
-    draft.leave.append((key, envelope))
+    draft.write(key, records.write(records.outgoing_of(envelope, message_id, peer)))
+    draft.leave.append(Departure(key, envelope, message_id, peer))
 
 
 class TopicKeys:

@@ -93,20 +93,22 @@ class Text(_message.Message):
     def __init__(self, wrapped: _Optional[bytes] = ..., author: _Optional[bytes] = ..., installation: _Optional[str] = ..., peer: _Optional[bytes] = ..., grade: _Optional[int] = ..., pending: _Optional[int] = ..., at: _Optional[int] = ..., outgoing: bool = ..., sealed: bool = ...) -> None: ...
 
 class Outgoing(_message.Message):
-    __slots__ = ("topic", "payload", "version", "timestamp", "ephemeral", "message")
+    __slots__ = ("topic", "payload", "version", "timestamp", "ephemeral", "message", "peer")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     EPHEMERAL_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
     topic: str
     payload: bytes
     version: int
     timestamp: int
     ephemeral: bool
     message: bytes
-    def __init__(self, topic: _Optional[str] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., timestamp: _Optional[int] = ..., ephemeral: bool = ..., message: _Optional[bytes] = ...) -> None: ...
+    peer: bytes
+    def __init__(self, topic: _Optional[str] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., timestamp: _Optional[int] = ..., ephemeral: bool = ..., message: _Optional[bytes] = ..., peer: _Optional[bytes] = ...) -> None: ...
 
 class Held(_message.Message):
     __slots__ = ("envelope", "cause", "inbox")

@@ -1,0 +1,235 @@
+"""The tasks of an open node: write, receive, transmit, keep time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from kexkit import _records as records
+from kexkit._engine.engine import Engine
+from kexkit._engine.requests import Draft, Flow, Moment, Outcome
+from kexkit._logging import Log
+from kexkit._shell.inbox import Inbox
+from kexkit._shell.transmitter import Transmitter
+from kexkit._shell.writer import Writer
+from kexkit.api import Arrival, Key, Store, Transport
+from kexkit.errors import KexkitError, NodeClosed, StorageError, TransportError
+from kexkit.events import Delivery, DeliveryChanged, Event, FrameRefused, TransportTrouble
+from kexkit.limits import (
+    BACKOFF_FIRST_S,
+    BACKOFF_LAST_S,
+    CLOSE_GRACE_S,
+    CONFIRM_LAG_S,
+    SLEEP_LONGEST_S,
+)
+
+T = TypeVar("T")
+
+
+class Runtime:
+    """Wires the engine to a store and a transport. Nothing in it decides anything about the protocol."""
+
+    def __init__(self, store: Store, transport: Transport, engine: Engine, moment: Callable[[], Moment]) -> None:
+        self.store = store
+        self.engine = engine
+        self.moment = moment
+        self.inbox = Inbox(store)
+        self.writer = Writer(store, engine.restore, self._committed)
+        self._transport = transport
+        self._transmitter = Transmitter(
+            store, transport, leaving=self._leaving, stored=self._stored, trouble=self._tell
+        )
+        self._log = Log()
+        self._timers = anyio.Event()
+        self._riders = anyio.Event()
+        self._topics = anyio.Event()
+        self._new_topics: list[str] = []
+        self._cursors: dict[str, bytes] | None = None
+        self._had: list[Key] | None = None
+        self._open = False
+
+    # --- for the node ------------------------------------------------------------------------------------------------
+
+    async def perform(self, flow: Callable[[], Flow[Outcome]]) -> Any:
+        if not self._open:
+            raise NodeClosed()
+        return await self.writer.perform(flow)
+
+    async def ask(self, flow: Callable[[], Flow[T]]) -> T:
+        """A question that changes nothing."""
+
+        def asking() -> Flow[Outcome]:
+            result = yield from flow()
+            return Draft().outcome(result)
+
+        answer: T = await self.perform(asking)
+        return answer
+
+    async def flushed(self) -> None:
+        while self._had is not None or self.writer.has_riders or not self._transmitter.idle:
+            await anyio.sleep(CONFIRM_LAG_S / 5)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """All tasks live as long as this context. Closing finishes what has begun, and stops."""
+        try:
+            async with self._tasks():
+                yield
+        except BaseExceptionGroup as group:  # what the application raised inside comes out as it was
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+
+    @asynccontextmanager
+    async def _tasks(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            self._open = True
+            tasks.start_soon(self.writer.run)
+            try:
+                await self.perform(lambda: self.engine.start(self.moment()))
+                await self._transmitter.load_backlog()
+                tasks.start_soon(self._transmitter.run, tasks)
+                tasks.start_soon(self._keep_time)
+                tasks.start_soon(self._let_riders_go)
+                tasks.start_soon(self._watch)
+                tasks.start_soon(self._receive)
+                self._log.info("node opened")
+                yield
+                with anyio.move_on_after(CLOSE_GRACE_S):
+                    await self.flushed()
+            finally:
+                self._open = False
+                with anyio.CancelScope(shield=True):
+                    await self.writer.close()
+                tasks.cancel_scope.cancel()
+
+    # --- after a commit ----------------------------------------------------------------------------------------------
+
+    def _committed(self, outcome: Outcome) -> None:
+        """The one place where anything that an operation did becomes visible."""
+        for event in outcome.events:
+            self._tell(event)
+        if outcome.channels:
+            self._new_topics += self.engine.listen(outcome.channels)
+            self._topics.set()
+        for departure in outcome.leave:
+            self._transmitter.enqueue(departure)
+        if any(key[0] == "timer" for key in outcome.change.put):
+            self._timers.set()
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, FrameRefused):
+            self._log.info("frame refused", cause=event.cause, peer=event.peer)
+        elif isinstance(event, TransportTrouble):
+            self._log.warning("transport trouble", cause=event.cause, seconds=event.retry_in)
+        self.inbox.note(event)
+
+    def _leaving(self, message_id: bytes, peer: bytes) -> None:
+        self.inbox.note(DeliveryChanged(message_id, peer, Delivery.SENT))
+
+    def _stored(self, key: Key) -> None:
+        """The network has it: written down along with whatever is written next."""
+        if self._had is not None:
+            self._had.append(key)
+            return
+        had = self._had = [key]
+
+        def flow() -> Flow[Outcome]:
+            self._had = None if self._had is had else self._had
+            return self.engine.stored(tuple(had))
+
+        self.writer.ride(flow)
+        self._riders.set()
+
+    def _read_up_to(self, topic: str, cursor: bytes) -> None:
+        if self._cursors is not None:
+            self._cursors[topic] = cursor
+            return
+        cursors = self._cursors = {topic: cursor}
+
+        def flow() -> Flow[Outcome]:
+            self._cursors = None if self._cursors is cursors else self._cursors
+            return self.engine.mark(cursors)
+
+        self.writer.ride(flow)
+        self._riders.set()
+
+    # --- tasks -------------------------------------------------------------------------------------------------------
+
+    async def _let_riders_go(self) -> None:
+        while True:
+            await self._riders.wait()
+            self._riders = anyio.Event()
+            await anyio.sleep(CONFIRM_LAG_S)
+            if self.writer.has_riders:
+                self.writer.ring()
+
+    async def _keep_time(self) -> None:
+        """Sleep until the first timer row is due. There is no other timer."""
+        while True:
+            self._timers = anyio.Event()
+            again = await self.perform(lambda: self.engine.tick(self.moment()))
+            now = self.moment().now
+            if again is not None and again <= now:
+                continue
+            wait = SLEEP_LONGEST_S if again is None else min((again - now) / 1000, SLEEP_LONGEST_S)
+            with anyio.move_on_after(wait):
+                await self._timers.wait()
+
+    async def _watch(self) -> None:
+        """Listen to topics as they become known, from where they were left."""
+        while True:
+            if self._new_topics:
+                topics, self._new_topics = self._new_topics, []
+                keys = [records.cursor_key(topic) for topic in topics]
+                rows = await self.store.load(keys)
+                cursors = {topic: rows.get(key) for topic, key in zip(topics, keys, strict=True)}
+                await self._persist(
+                    partial(self._transport.watch, {t: row.value if row else None for t, row in cursors.items()})
+                )
+                continue
+            self._topics = anyio.Event()
+            await self._topics.wait()
+
+    async def _receive(self) -> None:
+        """Pull, work out, commit; only then pull the next: a busy node presses back on the transport."""
+
+        async def read() -> None:
+            async for arrival in self._transport.arrivals():
+                await self._take(arrival)
+
+        while True:
+            await self._persist(read)
+
+    async def _take(self, arrival: Arrival) -> None:
+        """The cursor moves only past what was dealt with: a store in trouble makes the arrival wait."""
+        envelope = arrival.envelope
+        wait = BACKOFF_FIRST_S
+        while not self._transmitter.is_echo(envelope):
+            try:
+                await self.perform(lambda: self.engine.receive(envelope, self.moment()))
+                break
+            except StorageError as error:
+                self._tell(FrameRefused(str(error), None))
+                await anyio.sleep(wait)
+                wait = min(wait * 2, BACKOFF_LAST_S)
+            except KexkitError as error:
+                self._tell(FrameRefused(str(error), None))
+                break
+        self._read_up_to(envelope.topic, arrival.cursor)
+
+    async def _persist(self, call: Callable[[], Any]) -> None:
+        """Call until the transport does it."""
+        wait = BACKOFF_FIRST_S
+        while True:
+            try:
+                await call()
+                return
+            except TransportError as failed:
+                self._tell(TransportTrouble(str(failed), wait))
+            await anyio.sleep(wait)
+            wait = min(wait * 2, BACKOFF_LAST_S)

@@ -1,0 +1,323 @@
+"""The one place that writes. Operations that wait together are worked out one after another and share a commit.
+
+Whatever stops a commit, cancellation included, forgets every cached row and session, so that nothing is sealed again
+from a value whose successor may be on disk. After an unknown outcome the operation is worked out anew from what is
+stored: a text that was committed after all is found by its id, not sent twice.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+from attrs import define, field
+
+from kexkit import _records as records
+from kexkit._engine.requests import Flow, Live, LiveSession, Load, Outcome, Request, Scan
+from kexkit._shell.overlay import Overlay, Recent
+from kexkit.api import Key, Store, Versioned
+from kexkit.errors import Conflict, KexkitError, LocalError, NodeClosed, StorageError
+from kexkit.limits import BATCH, CONFLICT_RETRIES, ROWS_CACHED, SESSIONS_CACHED
+
+CACHED = frozenset({"peer", "own", "chat"})
+"""Tables read for every message and changed rarely or predictably"""
+
+
+class NeedsCommit(Exception):
+    """The operation must read what the batch has not committed yet."""
+
+
+@define(eq=False)
+class Operation:
+    """Something to work out, commit and answer. `flow` is made anew for every try."""
+
+    flow: Callable[[], Flow[Outcome]]
+    done: anyio.Event | None = field(factory=anyio.Event)
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+
+    def finish(self) -> None:
+        if self.done is not None:
+            self.done.set()
+
+
+def bare(error: KexkitError) -> KexkitError:
+    """Without the frames it came through: their locals may hold keys and texts."""
+    error.__traceback__ = None
+    error.__context__ = None
+    error.__cause__ = None
+    return error
+
+
+class Writer:
+    """Single file: every read and write of the store goes through here."""
+
+    def __init__(
+        self,
+        store: Store,
+        restore: Callable[[Versioned], LiveSession],
+        committed: Callable[[Outcome], None],
+    ) -> None:
+        self._store = store
+        self._restore = restore
+        self._committed = committed
+        self._waiting: deque[Operation] = deque()
+        self._riding: deque[Operation] = deque()
+        self._bell = anyio.Event()
+        self._closing = False
+        self._closed = False
+        self._ended = anyio.Event()
+        self._rows: Recent[Key, Versioned] = Recent(ROWS_CACHED)
+        self._sessions: Recent[bytes, LiveSession] = Recent(SESSIONS_CACHED)
+        self.commits = 0
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    async def perform(self, flow: Callable[[], Flow[Outcome]]) -> Any:
+        """Work it out and commit; returns its result once that is durable, or raises what stopped it."""
+        operation = Operation(flow)
+        self._enter(operation)
+        assert operation.done is not None
+        await operation.done.wait()
+        if operation.error is not None:
+            raise operation.error
+        assert operation.outcome is not None
+        return operation.outcome.result
+
+    def ride(self, flow: Callable[[], Flow[Outcome]]) -> None:
+        """Commit it along with whatever comes next; nobody waits for it."""
+        if not self._closed:
+            self._riding.append(Operation(flow, done=None))
+
+    def ring(self) -> None:
+        """Let what rides go now."""
+        self._bell.set()
+
+    @property
+    def has_riders(self) -> bool:
+        return bool(self._riding)
+
+    def _enter(self, operation: Operation) -> None:
+        if self._closing or self._closed:
+            raise NodeClosed()
+        self._waiting.append(operation)
+        self._bell.set()
+
+    # --- working -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until closed or cancelled. A batch that has begun is finished first, and on closing all that waits."""
+        try:
+            while not self._closing:
+                await self._bell.wait()
+                self._bell = anyio.Event()
+                with anyio.CancelScope(shield=True):
+                    await self._work()
+        finally:
+            self._closed = True
+            self._abandon()
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Finish what waits, and take no more."""
+        self._closing = True
+        self._bell.set()
+        await self._ended.wait()
+
+    async def _work(self) -> None:
+        """Everything that waits, in batches."""
+        while self._waiting or self._riding:
+            batch = [self._riding.popleft() for _ in range(min(len(self._riding), BATCH))]
+            batch += [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+            await self._work_off(batch)
+
+    async def _work_off(self, batch: list[Operation]) -> None:
+        overlay, worked_out = Overlay(), list[Operation]()
+        for operation in batch:
+            if not await self._work_out(operation, overlay):
+                await self._commit(overlay, worked_out)
+                overlay, worked_out = Overlay(), []
+                await self._work_out(operation, overlay)
+            if operation.outcome is not None:
+                worked_out.append(operation)
+            else:
+                operation.finish()
+        await self._commit(overlay, worked_out)
+
+    async def _work_out(self, operation: Operation, overlay: Overlay) -> bool:
+        """False: it must wait for the batch's commit. An error is the operation's own; the batch goes on."""
+        operation.outcome = operation.error = None
+        try:
+            outcome = await self._drive(operation.flow(), overlay)
+            overlay.merge(outcome)
+            operation.outcome = outcome
+        except NeedsCommit:
+            return False
+        except Conflict as conflict:
+            self._forget()
+            if overlay:
+                return False
+            operation.error = bare(conflict)
+        except KexkitError as error:
+            operation.error = bare(error)
+        except Exception as error:
+            operation.error = _bug(error)
+        return True
+
+    async def _commit(self, overlay: Overlay, operations: list[Operation]) -> None:
+        if overlay:
+            try:
+                await self._store.apply(overlay.change())
+                self.commits += 1
+            except BaseException as error:
+                self._forget()
+                if not isinstance(error, StorageError):
+                    for operation in operations:
+                        operation.outcome, operation.error = None, _foreign(error)
+                        operation.finish()
+                    if not isinstance(error, Exception):
+                        raise
+                    return
+                await self._again(operations, bare(error))
+                return
+            self._remember(overlay)
+        for operation in operations:
+            assert operation.outcome is not None
+            self._committed(operation.outcome)
+            operation.finish()
+
+    async def _again(self, operations: list[Operation], error: KexkitError) -> None:
+        """One by one, from what is stored now."""
+        for operation in operations:
+            await self._alone(operation, error)
+            operation.finish()
+
+    async def _alone(self, operation: Operation, error: KexkitError) -> None:
+        for _ in range(CONFLICT_RETRIES):
+            overlay = Overlay()
+            await self._work_out(operation, overlay)
+            if operation.outcome is None:
+                operation.error = operation.error or error
+                return
+            try:
+                if overlay:
+                    await self._store.apply(overlay.change())
+                    self.commits += 1
+            except StorageError as again:
+                self._forget()
+                error = bare(again)
+                operation.outcome, operation.error = None, error
+                continue
+            self._remember(overlay)
+            operation.error = None
+            self._committed(operation.outcome)
+            return
+
+    def _abandon(self) -> None:
+        for operation in (*self._waiting, *self._riding):
+            operation.error = NodeClosed()
+            operation.finish()
+        self._waiting.clear()
+        self._riding.clear()
+
+    # --- answering the engine ----------------------------------------------------------------------------------------
+
+    async def _drive(self, flow: Flow[Outcome], overlay: Overlay) -> Outcome:
+        answer: object = None
+        try:
+            while True:
+                answer = await self._answer(flow.send(answer), overlay)
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        finally:
+            flow.close()
+
+    async def _answer(self, request: Request, overlay: Overlay) -> object:
+        if isinstance(request, Load):
+            return await self._load(request.keys, overlay)
+        if isinstance(request, Live):
+            return await self._live(request.session_id, overlay)
+        return await self._scan(request, overlay)
+
+    async def _load(self, keys: Any, overlay: Overlay) -> Mapping[Key, Versioned]:
+        found: dict[Key, Versioned] = {}
+        missing: list[Key] = []
+        for key in keys:
+            if key in overlay.rows:
+                row = overlay.rows[key]
+                if row is not None:
+                    found[key] = row
+                continue
+            cached = self._rows.get(key) if key[0] in CACHED else None
+            if cached is not None:
+                found[key] = cached
+            else:
+                missing.append(key)
+        if missing:
+            loaded = await self._store.load(missing)
+            found.update(loaded)
+            for key, row in loaded.items():
+                if key[0] in CACHED:
+                    self._rows.put(key, row)
+        return found
+
+    async def _live(self, session_id: bytes, overlay: Overlay) -> LiveSession | None:
+        if session_id in overlay.sessions:
+            return overlay.sessions[session_id]
+        cached = self._sessions.get(session_id)
+        if cached is not None:
+            return cached
+        key = records.session_key(session_id)
+        row = (await self._store.load((key,))).get(key)
+        if row is None:
+            return None
+        restored = self._restore(row)
+        self._sessions.put(session_id, restored)
+        return restored
+
+    async def _scan(self, request: Scan, overlay: Overlay) -> list[tuple[Key, Versioned]]:
+        if overlay.touches(request.table):
+            raise NeedsCommit
+        rows = self._store.scan(
+            request.table, request.start, request.stop, reverse=request.reverse, limit=request.limit
+        )
+        return [row async for row in rows]
+
+    # --- caches ------------------------------------------------------------------------------------------------------
+
+    def _remember(self, overlay: Overlay) -> None:
+        known = overlay.known()
+        for key in overlay.rows:
+            if key[0] in CACHED:
+                if key in known:
+                    self._rows.put(key, known[key])
+                else:
+                    self._rows.pop(key)
+        for session_id, session in overlay.sessions.items():
+            if session is None:
+                self._sessions.pop(session_id)
+            else:
+                self._sessions.put(session_id, session)
+
+    def _forget(self) -> None:
+        self._rows.clear()
+        self._sessions.clear()
+
+
+def _bug(error: Exception) -> KexkitError:
+    """Where it happened, without the locals of the place."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return LocalError(f"{type(error).__name__} at {place}.", advice="This is a bug in kexkit; nothing was written.")
+
+
+def _foreign(error: BaseException) -> KexkitError:
+    return StorageError(
+        f"The store raised {type(error).__name__}; whether the change was written is not known.",
+        advice="Look at the history before you send again.",
+    )

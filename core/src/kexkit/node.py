@@ -1,0 +1,254 @@
+"""The library's face: a node on a store and a transport."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from attrs import field, frozen
+
+from kexkit import _records as records
+from kexkit._engine.chatting import Composed, chat_of
+from kexkit._engine.engine import Engine
+from kexkit._engine.requests import Flow, Moment, Outcome
+from kexkit._engine.setting import Setting
+from kexkit._shell.runtime import Runtime
+from kexkit.api import Context, Device, Guarantee, Identity, KeyExchange, Store, Transport
+from kexkit.contact import ContactCode, parse_contact_code
+from kexkit.errors import InvalidInput, UnknownPeer
+from kexkit.events import Delivery, Event
+from kexkit.identity import SoftwareIdentity
+from kexkit.policy import Policy
+
+
+@frozen
+class Contact:
+    """A person. `name` is ours alone."""
+
+    identity: bytes
+    name: str
+    added: bool
+    """False: they wrote to us, and nobody has added them"""
+    mechanisms: tuple[str, ...]
+    """what their devices advertise"""
+
+
+@frozen
+class Sent:
+    """A text that is committed: it will leave, whatever happens now."""
+
+    message_id: bytes
+    peer: bytes
+
+
+@frozen
+class StoredText:
+    """A text of a chat's history."""
+
+    message_id: bytes
+    peer: bytes
+    author: bytes
+    outgoing: bool
+    text: str = field(repr=False)
+    clock: int
+    timestamp: int
+    grade: Guarantee
+    delivery: Delivery
+
+
+class Node:
+    """Made by `open_node`. Every method may be called from any task of the node's event loop."""
+
+    def __init__(self, runtime: Runtime, me: Device) -> None:
+        self._runtime = runtime
+        self._me = me
+
+    @property
+    def identity(self) -> bytes:
+        """Our public key, 33 bytes."""
+        return self._me.identity
+
+    @property
+    def installation(self) -> str:
+        return self._me.installation
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    async def contact_code(self, *, compact: bool = False) -> str:
+        """What to hand to whoever shall write to us. `compact` fits a QR code."""
+        code: ContactCode = await self._runtime.ask(self._runtime.engine.contact_code)
+        return code.to_qr_text() if compact else code.to_text()
+
+    async def add(self, code: str, *, name: str = "") -> Contact:
+        """Add a contact from their code, or from their public key alone."""
+        parsed = parse_contact_code(code)
+        runtime = self._runtime
+        identity = await runtime.perform(lambda: runtime.engine.meet(parsed, name, runtime.moment()))
+        return await self.contact(identity)
+
+    async def contact(self, identity: bytes) -> Contact:
+        key = records.peer_key(identity)
+        row = (await self._runtime.store.load((key,))).get(key)
+        if row is None:
+            raise UnknownPeer()
+        return _contact(identity, records.read_peer(row.value))
+
+    async def contacts(self) -> list[Contact]:
+        """Everybody known here, ourselves excepted."""
+        rows = self._runtime.store.scan("peer")
+        return [_contact(key[1], records.read_peer(row.value)) async for key, row in rows if key[1] != self.identity]
+
+    # --- texts -------------------------------------------------------------------------------------------------------
+
+    async def send(self, peer: bytes | Contact, text: str) -> Sent:
+        """Returns once the sealed text is committed. It leaves by itself, now or when the network is back."""
+        identity = peer.identity if isinstance(peer, Contact) else peer
+        runtime = self._runtime
+        composed: list[Composed] = []
+
+        def flow() -> Flow[Outcome]:  # however often it is tried, the text is signed once and keeps its id
+            moment = runtime.moment()
+            if not composed:
+                composed.append((yield from runtime.engine.compose(identity, text, moment)))
+            return (yield from runtime.engine.send(identity, composed[0], moment))
+
+        return Sent(await runtime.perform(flow), identity)
+
+    def events(self) -> AsyncIterator[Event]:
+        """Durable events first, again after every start until acknowledged; then whatever happens. One reader."""
+        return self._runtime.inbox.events()
+
+    async def ack(self, event: Event) -> None:
+        """The application has dealt with it: it is not told again. Told-once events need none, and none is an error."""
+        receipt = getattr(event, "receipt", None)
+        if receipt is not None:
+            runtime = self._runtime
+            await runtime.perform(lambda: runtime.engine.acknowledge(receipt))
+
+    async def history(self, peer: bytes | Contact, *, limit: int = 50, before: int | None = None) -> list[StoredText]:
+        """The last texts of a chat, oldest first; `before` is the clock to end at."""
+        if limit < 1:
+            raise InvalidInput("A history page has at least one text.")
+        prefix = records.order_prefix(peer.identity if isinstance(peer, Contact) else peer)
+        stop = prefix + before.to_bytes(8, "big") if before is not None else records.prefix_end(prefix)
+        found: list[StoredText] = []
+        rows = self._runtime.store.scan("order", prefix, stop, reverse=True, limit=limit)
+        ids = [key[1][-32:] async for key, _ in rows]
+        texts = await self._runtime.store.load([records.text_key(one) for one in ids])
+        for message_id in ids:
+            row = texts.get(records.text_key(message_id))
+            if row is not None:
+                found.append(_stored_text(message_id, records.read_text(row.value)))
+        return found[::-1]
+
+    async def delivery(self, message_id: bytes) -> Delivery:
+        key = records.text_key(message_id)
+        row = (await self._runtime.store.load((key,))).get(key)
+        if row is None:
+            raise InvalidInput("No such text here.")
+        return _delivery(records.read_text(row.value))
+
+    async def flushed(self) -> None:
+        """Wait until the network has everything that could be sealed. Put a time limit around it."""
+        await self._runtime.flushed()
+
+
+def _contact(identity: bytes, peer: records.Peer) -> Contact:
+    names = {name for device in peer.devices for name in device.offered}
+    names |= {advert.mechanism for device in peer.devices for advert in device.adverts}
+    return Contact(identity, peer.name, peer.contact, tuple(sorted(names)))
+
+
+def _delivery(text: records.Text) -> Delivery:
+    return Delivery.STORED if text.pending == 0 else Delivery.QUEUED
+
+
+def _stored_text(message_id: bytes, text: records.Text) -> StoredText:
+    chat = chat_of(text)
+    return StoredText(
+        message_id,
+        text.peer,
+        text.author,
+        text.outgoing,
+        chat.text,
+        chat.clock,
+        chat.timestamp,
+        Guarantee(text.grade),
+        _delivery(text),
+    )
+
+
+@asynccontextmanager
+async def open_node(
+    store: Store,
+    transport: Transport,
+    exchanges: Sequence[KeyExchange],
+    *,
+    policy: Policy | None = None,
+    identity: Identity | None = None,
+    clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    rng: Callable[[int], bytes] = os.urandom,
+) -> AsyncIterator[Node]:
+    """Open a node: `async with open_node(store, transport, exchanges) as node`.
+
+    Without `identity`, one is made at the first opening and kept in the store. `clock` gives milliseconds since 1970.
+    """
+    if not exchanges:
+        raise InvalidInput("A node needs a key exchange.")
+    signer, installation = await _ourselves(store, identity, rng)
+    me = Device(signer.public, installation)
+    engine = Engine(Setting(me, tuple(exchanges), policy if policy is not None else Policy()))
+    sequence = GrowingNanoseconds(clock, await _last_sequence(store))
+
+    def moment() -> Moment:
+        return Moment(Context(me, clock(), rng, signer), sequence)
+
+    runtime = Runtime(store, transport, engine, moment)
+    async with runtime.running():
+        yield Node(runtime, me)
+
+
+class GrowingNanoseconds:
+    """Nanoseconds since 1970, except that it never stands still and never goes back, over restarts too."""
+
+    __slots__ = ("_clock", "_last")
+
+    def __init__(self, clock: Callable[[], int], last: int) -> None:
+        self._clock = clock
+        self._last = last
+
+    def __call__(self) -> int:
+        self._last = max(self._last + 1, self._clock() * 1_000_000)
+        return self._last
+
+
+async def _last_sequence(store: Store) -> int:
+    last = 0
+    for table in ("outbox", "inbox"):
+        async for key, _ in store.scan(table, reverse=True, limit=1):
+            last = max(last, int.from_bytes(key[1], "big"))
+    return last
+
+
+async def _ourselves(store: Store, identity: Identity | None, rng: Callable[[int], bytes]) -> tuple[Identity, str]:
+    """Our identity and installation; made and committed before anything else happens."""
+    row = (await store.load((records.SELF,))).get(records.SELF)
+    if row is not None:
+        stored = records.read_self(row.value)
+        kept = identity if identity is not None else SoftwareIdentity(stored.secret)
+        return kept, stored.installation
+    made = SoftwareIdentity.generate(rng) if identity is None else None
+    installation = str(uuid.UUID(bytes=rng(16), version=4))
+    content = records.Self(
+        format=records.FORMAT, secret=made.expose_secret() if made else b"", installation=installation
+    )
+    await store.apply(records.first_row(records.SELF, records.write(content)))
+    chosen = identity if identity is not None else made
+    assert chosen is not None
+    return chosen, installation
+
+
+__all__ = ["Contact", "Node", "Sent", "StoredText", "open_node"]
