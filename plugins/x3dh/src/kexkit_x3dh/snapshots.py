@@ -1,0 +1,31 @@
+"""The outside of a stored session: which format, which kind, and whether the bytes are as they were written."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from kexkit.errors import StoreCorrupt, StoreNewer
+
+FORMAT: Final = 1
+RATCHET: Final = 1
+DIRECT: Final = 2
+_SUM_BYTES: Final = 8
+"""Of a digest: bytes that went wrong in the store are told from a peer's forgery. It protects nothing else."""
+
+
+def write(kind: int, content: bytes) -> bytes:
+    body = bytes((FORMAT, kind)) + content
+    return body + sha256(body).digest()[:_SUM_BYTES]
+
+
+def read(raw: bytes) -> tuple[int, bytes]:
+    """Kind and content, or StoreCorrupt, or StoreNewer."""
+    body = raw[:-_SUM_BYTES]
+    if len(body) < 2 or sha256(body).digest()[:_SUM_BYTES] != raw[-_SUM_BYTES:]:
+        raise StoreCorrupt("A stored session is damaged.")
+    if body[0] > FORMAT:
+        raise StoreNewer("A stored session was written by a newer kexkit-x3dh.")
+    if body[0] != FORMAT or body[1] not in (RATCHET, DIRECT):
+        raise StoreCorrupt("A stored session is of no known kind.")
+    return body[1], body[2:]

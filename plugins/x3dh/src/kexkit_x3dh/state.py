@@ -1,0 +1,133 @@
+"""What changes in a session: the two halves of the ratchet, and their bytes.
+
+The sending half has two phases, and each holds what it needs and no more. `Speaking`: our key pair and its chain.
+`Listening`: the peer has turned since; pair and chain are gone, and the next text makes new ones.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, TypeAlias
+
+from kexkit import secp256k1
+from kexkit.api import value
+from kexkit.errors import Malformed, StoreCorrupt
+
+from kexkit_x3dh import limits
+from kexkit_x3dh.skipped import Gaps
+
+RECENT: Final = 8
+"""Ratchet keys of the peer that are remembered, by 8 bytes each, so that a late copy is known for what it is."""
+_MARK_BYTES: Final = 8
+_NO_KEY: Final = bytes(33)
+_FLAGS: Final = Struct(">B32s")
+_SPEAKING: Final = Struct(">32s33sQ32sQ")
+_RECEIVING: Final = Struct(">33s32sQQQQQI")
+_HEARD, _SPEAKS, _SENDS_YOUNG, _HEARS_YOUNG = 1, 2, 4, 8
+
+
+@value(eq=False, repr=False)
+class Speaking:
+    secret: bytes
+    public: bytes
+    pn: int
+    """messages of our chain before"""
+    young: bool
+    """the responder's prekey is one of the two keys that seeded the chain"""
+    chain: bytes
+    n: int
+    """of the next message"""
+
+
+@value(eq=False, repr=False)
+class Listening:
+    n: int
+    """messages of our last chain"""
+
+
+Sending: TypeAlias = Speaking | Listening
+
+
+@value(eq=False, repr=False)
+class Receiving:
+    key: bytes
+    """the peer's ratchet key; empty: it has sent nothing yet"""
+    chain: bytes
+    n: int
+    """of the next message"""
+    young: bool
+    """the responder's prekey is one of the two keys that seeded the chain"""
+    made: int
+    """receiving keys so far, all chains together"""
+    gaps: Gaps
+    recent: tuple[bytes, ...]
+    """marks of the peer's earlier ratchet keys, the last first"""
+
+
+def mark(key: bytes) -> bytes:
+    return key[1 : 1 + _MARK_BYTES]
+
+
+def pack(heard: bool, root: bytes, sending: Sending, receiving: Receiving) -> bytes:
+    """Always of one length."""
+    flags = heard * _HEARD | receiving.young * _HEARS_YOUNG
+    if isinstance(sending, Speaking):
+        flags |= _SPEAKS | sending.young * _SENDS_YOUNG
+        sent = _SPEAKING.pack(sending.secret, sending.public, sending.pn, sending.chain, sending.n)
+    else:
+        sent = _SPEAKING.pack(b"", b"", 0, b"", sending.n)
+    gaps = receiving.gaps
+    received = _RECEIVING.pack(
+        receiving.key, receiving.chain, receiving.n, receiving.made, gaps.first, gaps.next, gaps.end, gaps.unused
+    )
+    marks = b"".join(receiving.recent).ljust(RECENT * _MARK_BYTES, b"\0")
+    return _FLAGS.pack(flags, root) + sent + received + marks
+
+
+def unpack(raw: bytes) -> tuple[bool, bytes, Sending, Receiving]:
+    if len(raw) != _FLAGS.size + _SPEAKING.size + _RECEIVING.size + RECENT * _MARK_BYTES:
+        raise StoreCorrupt("A stored session has not the length of one.")
+    flags, root = _FLAGS.unpack_from(raw)
+    at = _FLAGS.size
+    secret, public, pn, chain, n = _SPEAKING.unpack_from(raw, at)
+    at += _SPEAKING.size
+    key, receive_chain, receive_n, made, first, next_, end, unused = _RECEIVING.unpack_from(raw, at)
+    at += _RECEIVING.size
+    recent = tuple(raw[place : place + _MARK_BYTES] for place in range(at, len(raw), _MARK_BYTES))
+    key = b"" if key == _NO_KEY else key
+    sending: Sending = Listening(n)
+    if flags & _SPEAKS:
+        sending = Speaking(secret, public, pn, bool(flags & _SENDS_YOUNG), chain, n)
+    receiving = Receiving(
+        key,
+        receive_chain,
+        receive_n,
+        bool(flags & _HEARS_YOUNG),
+        made,
+        Gaps(first, next_, end, unused),
+        tuple(each for each in recent if each != bytes(_MARK_BYTES)),
+    )
+    _check(sending, receiving, flags)
+    return bool(flags & _HEARD), root, sending, receiving
+
+
+def _check(sending: Sending, receiving: Receiving, flags: int) -> None:
+    """Nothing that `pack` could not have written."""
+    gaps = receiving.gaps
+    try:
+        if receiving.key:
+            secp256k1.check_public(receiving.key)
+        if isinstance(sending, Speaking):
+            secp256k1.check_public(sending.public)
+    except Malformed:
+        raise StoreCorrupt("A stored session holds a key that is none.") from None
+    if (
+        flags >= 16
+        or (isinstance(sending, Speaking) and not secp256k1.is_secret(sending.secret))
+        or (isinstance(sending, Listening) and not receiving.key)
+        or max(sending.n, receiving.n) > limits.CHAIN_MESSAGES
+        or receiving.n > receiving.made
+        or gaps.first > gaps.next
+        or gaps.end > receiving.made
+    ):
+        raise StoreCorrupt("A stored session contradicts itself.")
