@@ -186,6 +186,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
         document = json.loads(raw.decode(), object_pairs_hook=_unique)
+        json.dumps(document, ensure_ascii=False).encode()  # escapes may spell half a character: protobuf crashes on it
     except (ValueError, RecursionError):
         raise Malformed("A contact code does not hold JSON.") from None
     if not isinstance(document, dict):
