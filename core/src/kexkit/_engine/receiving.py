@@ -127,8 +127,6 @@ def open_security(
         return
     mine = frames_for(message, setting)
     if not mine:
-        if person.identity == setting.me.identity:
-            return  # a copy for other devices of ours
         raise NotForThisDevice("A message is for other devices of ours.")
     for exchange, frame in mine:
         plains, answers = yield from open_frame(draft, person, sender, exchange, frame, setting, moment)
@@ -179,6 +177,8 @@ def _refused(
 ) -> Flow[Outcome]:
     """A fresh draft: nothing of the refused one is in it."""
     draft = Draft()
+    if sender == setting.me.identity and isinstance(refusal, NotForThisDevice):
+        return draft.outcome()  # a copy for other devices of ours
     draft.events.append(FrameRefused(str(refusal), sender))
     placed = not isinstance(refusal, (Replayed, Malformed, PolicyRefused))
     if sender is not None and sender != setting.me.identity and placed:

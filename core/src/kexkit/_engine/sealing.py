@@ -86,7 +86,7 @@ def seal_for(
         return sealed
     if person.identity == setting.me.identity or only:
         return []
-    return [(yield from _seal_unknown(draft, person, body, setting, moment))]
+    return [(yield from seal_unknown(draft, person, body, setting, moment))]
 
 
 def _seal_for_device(
@@ -166,7 +166,7 @@ def flights(installation: str, exchange: KeyExchange, step: Step) -> list[Sealed
     return [Sealed(installation, exchange, frame, step.to, flight=True) for frame in step.frames]
 
 
-def _seal_unknown(
+def seal_unknown(
     draft: Draft, person: Person, body: bytes, setting: Setting, moment: Moment
 ) -> Flow[Sealed | Postponed]:
     """Nothing but the peer's key is known. Only a session that is never stored can help, and only if policy allows."""

@@ -70,7 +70,7 @@ class Runtime:
         return answer
 
     async def flushed(self) -> None:
-        while self._had is not None or self.writer.has_riders or not self._transmitter.idle:
+        while self._had is not None or self.writer.has_riders or not self._transmitter.idle:  # noqa: ASYNC110
             await anyio.sleep(CONFIRM_LAG_S / 5)
 
     @asynccontextmanager
