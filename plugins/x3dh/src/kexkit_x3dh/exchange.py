@@ -22,7 +22,7 @@ from kexkit.api import (
     Step,
     Wants,
 )
-from kexkit.errors import Forged, Malformed, NoOffer, Replayed, StoreCorrupt, Unknown
+from kexkit.errors import Forged, KexkitError, Malformed, NoOffer, Replayed, StoreCorrupt, Unknown
 
 from kexkit_x3dh import agreement, bundle, direct, frames, limits, parties, prekeys, session, snapshots, state
 from kexkit_x3dh.bundle import BundlePolicy
@@ -56,7 +56,10 @@ class X3DH:
     # --- offers ---
 
     def offer(self, have: Have, *, siblings: tuple[Advert, ...], ctx: Context) -> Offer | Wants:
-        return prekeys.offer(have, siblings=siblings, ctx=ctx)
+        try:
+            return prekeys.offer(have, siblings=siblings, ctx=ctx)
+        except KexkitError as error:  # the traceback of the inside has keys among its locals, here and below
+            raise error.with_traceback(None) from None
 
     def read_offer(self, public: bytes, *, maker: Device, ctx: Context) -> tuple[Advert, ...]:
         """One advert for each installation listed, in order of their ids."""
@@ -77,11 +80,16 @@ class X3DH:
     # --- beginnings ---
 
     def initiate(self, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
-        advert = opening.advert
-        if advert is None:
-            if opening.peer is None:
-                raise NoOffer("Nothing is known of whom to begin with.")
-            return Step(direct.begin(ctx.me, opening.peer))
+        if opening.advert is not None:
+            try:
+                return self._begin(opening.advert, ctx)
+            except KexkitError as error:
+                raise error.with_traceback(None) from None
+        if opening.peer is None:
+            raise NoOffer("Nothing is known of whom to begin with.")
+        return Step(direct.begin(ctx.me, opening.peer))
+
+    def _begin(self, advert: Advert, ctx: Context) -> Step:
         if advert.expires <= ctx.now:
             raise NoOffer("The peer's prekey has expired.", advice="Wait for a newer bundle.")
         peer, prekey = advert.device, advert.public
@@ -93,6 +101,12 @@ class X3DH:
         return Step(session.begin(who, secret, self.bounds))
 
     def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
+        try:
+            return self._accept(frame, opening, have, ctx)
+        except KexkitError as error:
+            raise error.with_traceback(None) from None
+
+    def _accept(self, frame: bytes, opening: Opening, have: Have, ctx: Context) -> Step | Wants:
         read = frames.read(frame)
         if isinstance(read, DirectFrame):
             return Step(None, plain=(Plain(direct.open_frame(read, ctx.identity), direct.GRADE),))
@@ -109,7 +123,7 @@ class X3DH:
         if own not in have or seen not in have:
             return Wants(frozenset((own, seen)))
         if have[seen] is not None:
-            if have[seen] != frame.ephemeral:
+            if have[seen] != frame.ephemeral[:1]:
                 raise Forged("An opening comes again with the negative of its ephemeral key.")
             raise Replayed("An opening comes again.")
         stored = have[own]
@@ -119,13 +133,19 @@ class X3DH:
         secret = agreement.responder_secret(ctx.identity, prekey.secret, peer=peer.identity, ephemeral=frame.ephemeral)
         step = session.answer(who, secret, prekey.secret, self.bounds).take(frame, NOTHING, ctx.now)
         assert isinstance(step, Step)  # a session without skipped keys wants none
-        remembered = {seen: Row(frame.ephemeral, prekey.until)}
+        remembered = {seen: Row(frame.ephemeral[:1], prekey.until)}
         return Step(step.session, plain=step.plain, keep={**step.keep, **remembered})
 
     # --- storage ---
 
     def restore(self, snapshot: bytes) -> Session:
-        kind, content = snapshots.read(snapshot)
+        try:
+            return self._restore(*snapshots.read(snapshot))
+        except KexkitError as error:
+            del snapshot
+            raise error.with_traceback(None) from None
+
+    def _restore(self, kind: int, content: bytes) -> Session:
         if kind == snapshots.DIRECT:
             return direct.restore(content)
         who, changing = parties.unpack(content)

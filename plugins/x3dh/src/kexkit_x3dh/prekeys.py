@@ -2,7 +2,7 @@
 
 Rows of the drawer: one says which prekey is published and how; one for each prekey holds its private part until it is
 to be forgotten; one for each opening that was accepted keeps it from being accepted again (its id is that of the
-session it began, its value the ephemeral key as it came).
+session it began, its value the sign of the ephemeral key that came).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 
 from kexkit import secp256k1
 from kexkit.api import Close, Context, Cue, Device, Guarantee, Have, Hear, Plain, Row, Step, Wants, value
-from kexkit.errors import Forged, InvalidInput, Limit, NotMine, Refusal, Replayed
+from kexkit.errors import Forged, InvalidInput, KexkitError, Limit, NotMine, Refusal, Replayed
 
 from kexkit_x3dh import chains, cipher, frames, limits, skipped, snapshots, state
 from kexkit_x3dh.frames import RatchetFrame
@@ -29,16 +29,17 @@ from kexkit_x3dh.parties import Parties
 from kexkit_x3dh.skipped import NO_GAPS, Missed
 from kexkit_x3dh.state import RECENT, Listening, Receiving, Sending, Speaking
 
-YOUNG: Final = (
+EARLY: Final = (
     Guarantee.SECRET
     | Guarantee.FROM_PEER
     | Guarantee.TO_PEER
-    | Guarantee.FORWARD_SECRECY
     | Guarantee.OUT_OF_ORDER
     | Guarantee.OFFLINE_START
     | Guarantee.REPLAY_SAFE
 )
-"""Of a chain that the responder's prekey seeded. Forward secrecy begins when the prekey's private part goes."""
+"""Of a text that the responder opens in a chain of its prekey: whoever steals that as well opens it again."""
+YOUNG: Final = EARLY | Guarantee.FORWARD_SECRECY
+"""Of a chain that the prekey seeded, to who seals: forward secrecy comes when the prekey goes, some days later."""
 GROWN: Final = YOUNG | Guarantee.POST_COMPROMISE
 """Of a chain that two fresh ratchet keys seeded."""
 _NOWHERE: Final[frozenset[Hear]] = frozenset()
@@ -127,10 +128,13 @@ class RatchetSession:
     # --- receiving ---
 
     def receive(self, frame: bytes, have: Have, *, ctx: Context) -> Step | Wants:
-        read = frames.read(frame)
-        if not isinstance(read, RatchetFrame):
-            raise NotMine("A frame without a session.")
-        return self.take(read, have, ctx.now)
+        try:
+            read = frames.read(frame)
+            if not isinstance(read, RatchetFrame):
+                raise NotMine("A frame without a session.")
+            return self.take(read, have, ctx.now)
+        except KexkitError as error:  # the traceback of the inside has keys among its locals
+            raise error.with_traceback(None) from None
 
     def take(self, frame: RatchetFrame, have: Have, now: int) -> Step | Wants:
         """`receive`, of a frame that is parsed."""
@@ -262,7 +266,8 @@ class RatchetSession:
         drop: tuple[bytes, ...],
     ) -> Step:
         after = RatchetSession(self.parties, self.bounds, True, root, sending, receiving)
-        return Step(after, plain=(Plain(body, YOUNG if young else GROWN),), keep=keep, drop=drop)
+        grade = GROWN if not young else YOUNG if self.parties.ours else EARLY
+        return Step(after, plain=(Plain(body, grade),), keep=keep, drop=drop)
 
 
 def begin(parties: Parties, secret: bytes, bounds: Limits) -> RatchetSession:
