@@ -47,6 +47,7 @@ class Timer:
     PURGE_DRAWER: Final = 6
     PURGE_SEEN: Final = 7
     ADVERTISE: Final = 8
+    HALF_EXPIRY: Final = 9
 
 
 def peer_key(identity: bytes) -> Key:
@@ -63,6 +64,11 @@ def own_key(mechanism: str) -> Key:
 
 def session_key(session_id: bytes) -> Key:
     return ("session", session_id)
+
+
+def half_key(session_id: bytes) -> Key:
+    """Accepted from an opening that does not say who sent it, and not yet proven."""
+    return ("half", session_id)
 
 
 def drawer_prefix(mechanism: str) -> bytes:

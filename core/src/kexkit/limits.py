@@ -106,7 +106,16 @@ TARGETS: Final = 3
 """Devices of one person that a message is sealed for: status-go's number of active installations."""
 
 SESSIONS_PER_DEVICE: Final = 4
-"""Sessions kept with one device over one mechanism: two that crossed, and two older ones for what is still on its way."""
+"""Sessions kept with one device over one mechanism: two that crossed, two older ones for stragglers."""
+
+HALF_OPEN: Final = 64
+"""Sessions accepted from openings that do not say who sent them. Each costs a stranger one message, and us a row."""
+
+HALF_OPEN_MS: Final = 48 * 3600 * 1000
+"""How long such a session may take to prove its peer: a weekend in a store node."""
+
+BARE_TAG_BYTES: Final = 16
+"""A BARE frame starts with its tag (PayloadV2's message nametag)."""
 
 FLUSH_BATCH: Final = 64
 """Waiting texts sealed in one change set: a commit of bounded size; the rest follow by a timer at once."""

@@ -1,7 +1,7 @@
 """The one curve of Status, on libsecp256k1: points, agreement, signatures. Public, so that plugins share it.
 
-Points are 33 bytes compressed, secrets 32 bytes, digests 32 bytes. Signatures are low-s, made and taken, and a signature
-is checked *against the key that is expected*: recovery finds some key for about half of all random bytes.
+Points are 33 bytes compressed, secrets 32 bytes, digests 32 bytes. Signatures are low-s, made and taken. One is
+checked *against the key that is expected*: recovery finds some key for about half of all random bytes.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from kexkit._engine.setting import Setting
 from kexkit._wire import application
 from kexkit._wire.chat_message import TYPE, ChatText, encode, next_clock, parse, validate
 from kexkit.api import Device, Guarantee, Plain
-from kexkit.errors import Forged, Malformed
-from kexkit.events import TextReceived
+from kexkit.errors import Forged, Malformed, Refusal
+from kexkit.events import FrameRefused, TextReceived
 from kexkit.secp256k1 import compressed, uncompressed
 
 
@@ -110,6 +110,17 @@ def take_in(draft: Draft, plain: Plain, sender: Device, setting: Setting, moment
     yield from move_clock(draft, peer, chat.clock)
     draft.events.append(text_event(receipt[1], message_id, text, chat))
     return True
+
+
+def take_texts(draft: Draft, plains: tuple[Plain, ...], sender: Device, setting: Setting, moment: Moment) -> Flow[None]:
+    """The frame is authentic, so the session moves on whatever it carried; unusable contents become one event."""
+    for plain in plains:
+        if not plain.body:
+            continue  # Status advertises a device with an empty text
+        try:
+            yield from take_in(draft, plain, sender, setting, moment)
+        except Refusal as refusal:
+            draft.events.append(FrameRefused(f"contents: {refusal}", sender.identity))
 
 
 def text_event(receipt: bytes, message_id: bytes, text: records.Text, chat: ChatText) -> TextReceived:

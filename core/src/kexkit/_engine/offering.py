@@ -30,7 +30,7 @@ from kexkit._engine.wrapping import (
 )
 from kexkit._wire import application
 from kexkit._wire.offers import Entry, OfferBody, parse, sign
-from kexkit.api import Advert, Device, KeyExchange, Offer
+from kexkit.api import Advert, Device, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
 from kexkit.errors import Forged, InvalidInput
 from kexkit.limits import ADVERTISE_EVERY_MS, OFFER_LIFETIME_MS
@@ -65,7 +65,7 @@ def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Mo
     if offer.renew <= moment.now:
         raise broken(exchange.name, "its offer is due before it is made")
     keep(draft, exchange.name, offer.keep, fetched)
-    rehear(draft, NOWHERE, offer.hears, exchange.name, bind=bind_of(exchange.name, setting.me))
+    yield from _hear_openings(draft, offer.hears, exchange, setting)
     draft.rely(key, row)
     draft.write(key, records.write(records.Own(public=offer.public, renew=offer.renew)))
     reference = exchange.name.encode()
@@ -73,6 +73,16 @@ def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Mo
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL, reference))
     draft.write(records.timer_key(offer.renew, records.Timer.OFFER_RENEWAL, reference), b"")
     return True
+
+
+def _hear_openings(draft: Draft, hears: frozenset[Hear], exchange: KeyExchange, setting: Setting) -> Flow[None]:
+    """Routes of older offers stay, for openings that are on their way; a place that is ours already is not claimed."""
+    new = set()
+    for hear in hears:
+        row = yield from load_one(draft, records.route_key(hear.topic, hear.tag))
+        if row is None or records.read_route(row.value).mechanism != exchange.name:
+            new.add(hear)
+    rehear(draft, NOWHERE, frozenset(new), exchange.name, bind=bind_of(exchange.name, setting.me))
 
 
 def _siblings(draft: Draft, exchange: KeyExchange, setting: Setting) -> Flow[tuple[Advert, ...]]:

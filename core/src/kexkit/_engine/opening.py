@@ -28,7 +28,7 @@ def open_frame(
         if session is None:
             continue
         try:
-            return (yield from _receive(draft, person, ref, session, exchange, frame, moment))
+            return (yield from receive_in(draft, person, ref, session, exchange, frame, moment))
         except NotMine:
             continue
         except Refusal as refused:  # another session may still own it: the header alone did not tell
@@ -38,7 +38,7 @@ def open_frame(
     return (yield from _accept(draft, person, sender, exchange, frame, setting, moment))
 
 
-def _receive(
+def receive_in(
     draft: Draft,
     person: Person,
     ref: records.SessionRef,
@@ -59,9 +59,8 @@ def _receive(
     risen = session.session.grade is None and after.session.grade is not None
     if risen:
         advance(person, ref, Cause.READY)
-    moved = advance(person, ref, Cause.HEARD) or risen
-    if moved:
         draft.events.append(opened_event(person, installation, after, ours=ref.ours))
+    if advance(person, ref, Cause.HEARD) or risen:
         awaken(draft, person.identity, moment)
     return step.plain, flights(installation, exchange, step)
 
@@ -84,18 +83,25 @@ def _accept(
         session = yield from live(draft, known.id)
         if session is None:
             raise broken(exchange.name, "a session that core knows of has no row")
-        return (yield from _receive(draft, person, known, session, exchange, frame, moment))
-    device = ensure_device(person, sender.installation)
-    if device is None:
-        raise Limit("The peer has too many devices; the new one is not heard.")
+        return (yield from receive_in(draft, person, known, session, exchange, frame, moment))
     after = take(draft, exchange, None, step, fetched, moment)
     assert after is not None
-    yield from add_session(draft, device, exchange, after, ours=False, moment=moment)
-    person.changed = True
-    if after.session.grade is not None:
-        draft.events.append(opened_event(person, sender.installation, after, ours=False))
-    awaken(draft, person.identity, moment)
+    yield from place(draft, person, sender.installation, exchange, after, moment)
     return step.plain, flights(sender.installation, exchange, step)
+
+
+def place(
+    draft: Draft, person: Person, installation: str, exchange: KeyExchange, session: LiveSession, moment: Moment
+) -> Flow[None]:
+    """A session that they began gets its place among those of the device."""
+    device = ensure_device(person, installation)
+    if device is None:
+        raise Limit("The peer has too many devices; the new one is not heard.")
+    yield from add_session(draft, device, exchange, session, ours=False, moment=moment)
+    person.changed = True
+    if session.session.grade is not None:
+        draft.events.append(opened_event(person, installation, session, ours=False))
+    awaken(draft, person.identity, moment)
 
 
 def _loose(step: Step, exchange: KeyExchange, setting: Setting) -> tuple[Plain, ...]:

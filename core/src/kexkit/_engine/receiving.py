@@ -12,18 +12,19 @@ from collections.abc import Callable
 from attrs import frozen
 
 from kexkit import _records as records
-from kexkit._engine.chatting import take_in
+from kexkit._engine.bare import receive_bare
+from kexkit._engine.chatting import take_texts
 from kexkit._engine.offering import note_bundles, note_offers
 from kexkit._engine.opening import open_frame
 from kexkit._engine.peers import Person, load_person, save_person
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, load_one, scan
 from kexkit._engine.sealing import Sealed
 from kexkit._engine.setting import Setting
-from kexkit._engine.wrapping import NO_INSTALLATION, TopicKeys, envelopes_to, queue
+from kexkit._engine.wrapping import BARE_VERSION, ENVELOPE_VERSION, NO_INSTALLATION, TopicKeys, envelopes_to, queue
 from kexkit._wire import payload26, waku
 from kexkit._wire.protocol_message import ProtocolMessage, parse
 from kexkit._wire.topics import PUBSUB_DEFAULT
-from kexkit.api import Device, Envelope, KeyExchange, Plain
+from kexkit.api import Device, Envelope, KeyExchange
 from kexkit.errors import (
     Forged,
     KexkitError,
@@ -59,11 +60,14 @@ def receive(
         return draft.outcome()
     sender: bytes | None = None
     try:
-        opened = open_payload(envelope, channels, moment, keys)
-        if opened is None:
-            return draft.outcome()
-        sender = opened.sender
-        yield from open_message(draft, opened, setting, moment, keys)
+        if envelope.version == BARE_VERSION:
+            yield from receive_bare(draft, envelope, setting, moment, keys)
+        else:
+            opened = open_payload(envelope, channels, moment, keys)
+            if opened is None:
+                return draft.outcome()
+            sender = opened.sender
+            yield from open_message(draft, opened, setting, moment, keys)
     except (Refusal, PolicyRefused, MechanismMissing) as refusal:
         return (yield from _refused(envelope, sender, refusal, setting, moment))
     if draft.put or draft.drop:
@@ -77,9 +81,13 @@ def seen_key(envelope: Envelope) -> tuple[str, bytes]:
 
 
 def open_payload(envelope: Envelope, channels: tuple[Channel, ...], moment: Moment, keys: TopicKeys) -> Opened | None:
-    """The outer layer, tried for each name behind the topic. None: it is for somebody else on a shared topic."""
+    """The outer layer of spec 26, tried for each name behind the topic. None: it is for somebody else."""
+    if envelope.version != ENVELOPE_VERSION:
+        raise Malformed("An envelope is of an unknown version.")
     refusal: Refusal | None = None
     for channel in channels:
+        if channel.bare:
+            continue
         try:
             if channel.symmetric:
                 payload = payload26.open_symmetric(envelope.payload, keys.key(channel.name))
@@ -151,17 +159,6 @@ def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExch
             raise MechanismMissing(f"A message came over {frame.mechanism}, which is not enabled here.")
         mine.append((exchange, frame.frame))
     return mine
-
-
-def take_texts(draft: Draft, plains: tuple[Plain, ...], sender: Device, setting: Setting, moment: Moment) -> Flow[None]:
-    """The frame is authentic, so the session moves on whatever it carried; unusable contents become one event."""
-    for plain in plains:
-        if not plain.body:
-            continue  # Status advertises a device with an empty text
-        try:
-            yield from take_in(draft, plain, sender, setting, moment)
-        except Refusal as refusal:
-            draft.events.append(FrameRefused(f"contents: {refusal}", sender.identity))
 
 
 def _answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kexkit import _records as records
+from kexkit._engine.bare import expire_half
 from kexkit._engine.drawer import guarded, take
 from kexkit._engine.offering import advertise, renew
 from kexkit._engine.opening import awaken
@@ -69,6 +70,8 @@ def _work_off(
         yield from _purge(draft, "drawer", reference, kind, moment)
     elif kind == records.Timer.PURGE_SEEN:
         yield from _purge_seen(draft, moment)
+    elif kind == records.Timer.HALF_EXPIRY:
+        yield from expire_half(draft, reference, setting, moment)
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise and setting.slot is not None:
         yield from advertise(draft, setting, moment, keys)
 

@@ -1,0 +1,141 @@
+"""Frames that travel alone (carriage BARE): their topic and tag say whose they are. Nothing is tried by decryption."""
+
+from __future__ import annotations
+
+from kexkit import _records as records
+from kexkit._engine.chatting import take_texts
+from kexkit._engine.drawer import Fetched, ask, end, take
+from kexkit._engine.opening import place, receive_in
+from kexkit._engine.peers import Person, load_person, save_person
+from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live, load_one, scan
+from kexkit._engine.sealing import flights
+from kexkit._engine.setting import Setting
+from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
+from kexkit.api import Device, Envelope, KeyExchange, Opening, Step
+from kexkit.errors import Limit, Malformed, MechanismMissing, PolicyRefused
+from kexkit.events import PeerMet
+from kexkit.limits import BARE_TAG_BYTES, HALF_OPEN, HALF_OPEN_MS
+
+
+def receive_bare(draft: Draft, envelope: Envelope, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
+    """Two point lookups: topic and tag, then the topic alone. What nobody here expects is passed over."""
+    frame = envelope.payload
+    if len(frame) < BARE_TAG_BYTES:
+        raise Malformed("A frame is shorter than its tag.")
+    row = yield from load_one(draft, records.route_key(envelope.topic, frame[:BARE_TAG_BYTES]))
+    if row is None:
+        row = yield from load_one(draft, records.route_key(envelope.topic, b""))
+    if row is None:
+        return
+    route = records.read_route(row.value)
+    exchange = setting.usable(route.mechanism)
+    if exchange is None:
+        raise MechanismMissing(f"A frame of {route.mechanism} came, which is not enabled here.")
+    if route.session:
+        session = yield from live(draft, route.session)
+        if session is not None:
+            yield from _into(draft, session, exchange, frame, setting, moment, keys)
+        return
+    yield from _answer_opening(draft, route.bind, exchange, frame, setting, moment, keys)
+
+
+def _answer_opening(
+    draft: Draft, bind: bytes, exchange: KeyExchange, frame: bytes, setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[None]:
+    """An opening to an offer of ours. Who sent it is proven later, or by the frame itself."""
+    opening = Opening(None, None, bind)
+    fetched: Fetched = {}
+    step: Step = yield from ask(
+        draft, exchange.name, lambda have: exchange.accept(frame, opening, have, ctx=moment.context), fetched
+    )
+    if step.session is None:
+        raise broken(exchange.name, "a BARE opening makes a session")
+    known = yield from live(draft, step.session.id)
+    if known is not None:  # it came again, in another envelope
+        yield from _into(draft, known, exchange, frame, setting, moment, keys)
+        return
+    half_open = yield from scan("half", limit=HALF_OPEN)
+    if len(half_open) >= HALF_OPEN:
+        raise Limit("Too many openings are waiting for their sender to be proven.")
+    after = take(draft, exchange, None, step, fetched, moment)
+    assert after is not None
+    draft.write(records.half_key(after.session.id), b"")
+    expiry = records.timer_key(moment.now + HALF_OPEN_MS, records.Timer.HALF_EXPIRY, after.session.id)
+    draft.write(expiry, b"")
+    yield from _settle(draft, None, after, exchange, step, setting, moment, keys)
+
+
+def _into(
+    draft: Draft,
+    session: LiveSession,
+    exchange: KeyExchange,
+    frame: bytes,
+    setting: Setting,
+    moment: Moment,
+    keys: TopicKeys,
+) -> Flow[None]:
+    """A frame for a session that exists, placed among a person's or still half open."""
+    peer = session.session.peer
+    if peer is not None:
+        person = yield from load_person(draft, peer.identity)
+        ref = next((r for d in person.record.devices for r in d.sessions if r.id == session.session.id), None)
+        if ref is not None:
+            plains, answers = yield from receive_in(draft, person, ref, session, exchange, frame, moment)
+            save_person(draft, person)
+            yield from take_texts(draft, plains, peer, setting, moment)
+            for envelope in (yield from envelopes_to(draft, person, answers, setting, moment, keys)):
+                queue(draft, envelope, moment)
+            return
+    fetched: Fetched = {}
+    step: Step = yield from ask(
+        draft, exchange.name, lambda have: session.session.receive(frame, have, ctx=moment.context), fetched
+    )
+    after = take(draft, exchange, session, step, fetched, moment)
+    if after is None:
+        draft.remove(records.half_key(session.session.id))
+    yield from _settle(draft, session, after, exchange, step, setting, moment, keys)
+
+
+def _settle(
+    draft: Draft,
+    before: LiveSession | None,
+    after: LiveSession | None,
+    exchange: KeyExchange,
+    step: Step,
+    setting: Setting,
+    moment: Moment,
+    keys: TopicKeys,
+) -> Flow[None]:
+    """Answer; and once the session has proven its peer, give it its place."""
+    peer = after.session.peer if after is not None else None
+    if peer is None or after is None:
+        if step.plain:
+            raise broken(exchange.name, "it opened a text of nobody")
+        nobody = Person(b"", None, records.new_peer())
+        for envelope in (yield from envelopes_to(draft, nobody, flights("", exchange, step), setting, moment, keys)):
+            queue(draft, envelope, moment)
+        return
+    person = yield from load_person(draft, peer.identity)
+    if person.is_new and not setting.policy.hear_strangers:
+        raise PolicyRefused("A stranger wrote, and the policy hears none.")
+    if person.is_new:
+        draft.events.append(PeerMet(person.identity))
+        draft.channels.append(keys.negotiated(person.identity, moment))
+    draft.remove(records.half_key(after.session.id))
+    yield from place(draft, person, peer.installation, exchange, after, moment)
+    save_person(draft, person)
+    yield from take_texts(draft, step.plain, Device(peer.identity, peer.installation), setting, moment)
+    answers = flights(peer.installation, exchange, step)
+    for envelope in (yield from envelopes_to(draft, person, answers, setting, moment, keys)):
+        queue(draft, envelope, moment)
+
+
+def expire_half(draft: Draft, session_id: bytes, setting: Setting, moment: Moment) -> Flow[None]:
+    """Nobody was proven in time."""
+    key = records.half_key(session_id)
+    if (yield from load_one(draft, key)) is None:
+        return
+    draft.remove(key)
+    session = yield from live(draft, session_id)
+    if session is not None:
+        end(draft, session.mechanism, session, moment)
