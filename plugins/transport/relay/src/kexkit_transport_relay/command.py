@@ -1,0 +1,134 @@
+"""`kexkit relay`: run a relay until a signal stops it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+
+import anyio
+import click
+import platformdirs
+from kexkit.errors import KexkitError
+
+from kexkit_transport_relay.limits import DAY, MIB, Quotas
+from kexkit_transport_relay.server import LOOPBACK, Serving, serve
+
+DEFAULT_PORT = 8765
+INTERRUPTED = 130
+DEFAULT = Quotas()
+
+
+@click.command("relay", short_help="Run a relay that stores and forwards envelopes.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on; 0.0.0.0 for every one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 for any free port."
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="KEXKIT_RELAY_DATA",
+    help="Folder for the envelopes. Default: one in your user data folder.",
+)
+@click.option("--keep-days", type=click.FloatRange(min=0, min_open=True), default=DEFAULT.keep_seconds / DAY)
+@click.option("--keep-mib", type=click.IntRange(min=1), default=DEFAULT.keep_bytes // MIB, help="MiB stored in all.")
+@click.option("--keep-count", type=click.IntRange(min=1), default=DEFAULT.keep_count, help="Envelopes stored in all.")
+@click.option("--max-connections", type=click.IntRange(min=1), default=DEFAULT.connections)
+@click.option("--address-connections", type=click.IntRange(min=1), default=DEFAULT.address_connections)
+@click.option(
+    "--address-mib",
+    type=click.IntRange(min=1),
+    default=DEFAULT.address_bytes // MIB,
+    help="MiB that one source address may store an hour.",
+)
+@click.option(
+    "--publish-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT.publish_rate,
+    help="Publications a second on one connection.",
+)
+@click.option("--max-topics", type=click.IntRange(min=1), default=DEFAULT.topics, help="Topics watched on one.")
+@click.option("--tls-certificate", type=click.Path(dir_okay=False, exists=True), help="PEM chain: speak wss://.")
+@click.option("--tls-key", type=click.Path(dir_okay=False, exists=True), help="PEM key of the certificate.")
+@click.option("--json", "as_json", is_flag=True, help="Say where it listens as one line of JSON.")
+@click.pass_context
+def relay(
+    context: click.Context,
+    host: str,
+    port: int,
+    data: Path | None,
+    keep_days: float,
+    keep_mib: int,
+    keep_count: int,
+    max_connections: int,
+    address_connections: int,
+    address_mib: int,
+    publish_rate: float,
+    max_topics: int,
+    tls_certificate: str | None,
+    tls_key: str | None,
+    as_json: bool,
+) -> None:
+    """Store and forward envelopes by topic. It reads none of them; Ctrl-C stops it."""
+    quotas = Quotas(
+        keep_seconds=keep_days * DAY,
+        keep_bytes=keep_mib * MIB,
+        keep_count=keep_count,
+        connections=max_connections,
+        address_connections=address_connections,
+        address_bytes=address_mib * MIB,
+        publish_rate=publish_rate,
+        topics=max_topics,
+    )
+    folder = data or platformdirs.user_data_path("kexkit") / "relay"
+    try:
+        context.exit(anyio.run(_run, folder, host, port, quotas, _tls(tls_certificate, tls_key), as_json))
+    except KeyboardInterrupt:
+        context.exit(INTERRUPTED)
+    except KexkitError as error:
+        click.echo(f"kexkit relay: {error}", err=True)
+        context.exit(1)
+
+
+def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is not None:
+            raise click.UsageError("--tls-key needs --tls-certificate.")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise click.UsageError(f"The TLS certificate or key cannot be used ({error}).") from None
+    return context
+
+
+async def _run(folder: Path, host: str, port: int, quotas: Quotas, tls: ssl.SSLContext | None, as_json: bool) -> int:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with serve(folder, host=host, port=port, quotas=quotas, tls=tls) as serving:
+            _announce(serving, as_json)
+            async for number in signals:
+                return INTERRUPTED if number == signal.SIGINT else 0
+    return 0
+
+
+def _announce(serving: Serving, as_json: bool) -> None:
+    if not _only_here(serving.host):
+        warning = "Everyone who reaches this address can store envelopes here and watch topics whose names they know."
+        click.echo(f"kexkit relay: {warning}", err=True)
+    if as_json:
+        said = {"url": serving.url, "host": serving.host, "port": serving.port, "data": str(serving.folder)}
+        click.echo(json.dumps(said))
+    else:
+        click.echo(f"Relay on {serving.url}, envelopes in {serving.folder}. Ctrl-C stops it.")
+    sys.stdout.flush()
+
+
+def _only_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,283 @@
+"""The relay's store: envelopes by topic and sequence in SQLite, on the disk before `append` returns.
+
+A cursor is (relay id, sequence in the topic, first bytes of that envelope's hash). The id tells another relay's cursor,
+the sequence one from the future, the hash one of a history that a restored backup has forgotten: all three mean
+"from the beginning", because an envelope twice is harmless and a skipped one is lost.
+
+One connection writes, another reads. `append` and `expire` may run in a thread, one at a time; the rest is quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from attrs import field
+from kexkit.api import Envelope, value
+from kexkit.errors import TransportError
+
+from kexkit_transport_relay.limits import ARRIVAL_COST, EXPIRE_COUNT, Quotas
+from kexkit_transport_relay.messages import RELAY_ID_BYTES
+
+SCHEMA_VERSION = 1
+SCHEMA = (
+    "CREATE TABLE relay (id BLOB NOT NULL, floor INTEGER NOT NULL)",
+    "CREATE TABLE topic (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL)",
+    """CREATE TABLE envelope (
+        id INTEGER PRIMARY KEY,
+        topic INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        hash BLOB NOT NULL UNIQUE,
+        received INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        timestamp INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        UNIQUE (topic, sequence)
+    )""",
+)
+DATABASE = "relay.db"
+LOCK = "relay.lock"
+CHECK_BYTES = 8
+"""of an envelope's hash in a cursor: against mix-ups, not against enemies; a relay can lie about its own cursors"""
+
+
+class LedgerFailed(TransportError):
+    """The relay's database failed. What was not acknowledged may or may not be stored."""
+
+
+class LedgerUnusable(TransportError):
+    """The relay's folder cannot be used."""
+
+
+@value
+class Kept:
+    """An envelope as stored, without its topic."""
+
+    sequence: int
+    cursor: bytes
+    payload: bytes = field(repr=False)
+    version: int
+    timestamp: int
+
+    @property
+    def cost(self) -> int:
+        return len(self.payload) + ARRIVAL_COST
+
+
+def envelope_hash(envelope: Envelope) -> bytes:
+    """Equal for equal envelopes only: a publication sent twice is stored once."""
+    digest = hashlib.sha256(b"kexkit-relay/1 envelope")
+    topic = envelope.topic.encode()
+    digest.update(len(topic).to_bytes(2, "big") + topic)
+    digest.update(envelope.version.to_bytes(4, "big") + envelope.timestamp.to_bytes(8, "big", signed=True))
+    digest.update(envelope.payload)
+    return digest.digest()
+
+
+class Ledger:
+    def __init__(self, folder: Path, quotas: Quotas, *, clock: Callable[[], float]) -> None:
+        self._folder, self._quotas, self._clock = folder, quotas, clock
+        _own_folder(folder)
+        self._connections = [_lock(folder / LOCK)]
+        try:
+            self._writer = self._connect()
+            self._migrate()
+            self._reader = self._connect()
+            self._reader.execute("PRAGMA query_only = ON")
+            self.relay_id: bytes = self._reader.execute("SELECT id FROM relay").fetchone()[0]
+            totals = self._reader.execute("SELECT count(*), coalesce(sum(size), 0) FROM envelope").fetchone()
+        except sqlite3.Error as error:
+            self.close()
+            raise LedgerUnusable(f"The relay's database in {folder} cannot be opened ({error}).") from None
+        except TransportError:
+            self.close()
+            raise
+        self.count: int = totals[0]
+        self.stored_bytes: int = totals[1]
+
+    def _connect(self) -> sqlite3.Connection:
+        path = self._folder / DATABASE
+        path.touch(mode=0o600)
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+        self._connections.append(database)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        return database
+
+    def _migrate(self) -> None:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise LedgerUnusable("The relay's database was written by a newer version.", advice="Upgrade the relay.")
+        if version == SCHEMA_VERSION:
+            return
+        self._writer.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            self._writer.execute(statement)
+        self._writer.execute("INSERT INTO relay VALUES (?, 0)", (secrets.token_bytes(RELAY_ID_BYTES),))
+        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._writer.execute("COMMIT")
+
+    # --- writing ---
+
+    def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
+        """Store them in one commit. False: was here already. On LedgerFailed perhaps none is, perhaps all are."""
+        now = int(self._clock() * 1000)
+        count, size = self.count, self.stored_bytes
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            fresh = [self._insert(envelope, now) for envelope in envelopes]
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.count, self.stored_bytes = count, size
+            self._give_up(error)
+        return fresh
+
+    def _insert(self, envelope: Envelope, now: int) -> bool:
+        run, digest = self._writer.execute, envelope_hash(envelope)
+        if run("SELECT 1 FROM envelope WHERE hash = ?", (digest,)).fetchone():
+            return False
+        found = run("SELECT id, last FROM topic WHERE name = ?", (envelope.topic,)).fetchone()
+        if found is None:
+            (floor,) = run("SELECT floor FROM relay").fetchone()
+            found = run("INSERT INTO topic (name, last) VALUES (?, ?)", (envelope.topic, floor)).lastrowid, floor
+        topic, sequence, size = found[0], found[1] + 1, len(envelope.payload) + ARRIVAL_COST
+        row = (topic, sequence, digest, now, size, envelope.version, envelope.timestamp, envelope.payload)
+        run(
+            "INSERT INTO envelope (topic, sequence, hash, received, size, version, timestamp, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        run("UPDATE topic SET last = ? WHERE id = ?", (sequence, topic))
+        self.count += 1
+        self.stored_bytes += size
+        return True
+
+    def expire(self) -> bool:
+        """Delete the oldest that are too old or too many, at most EXPIRE_COUNT; True when there may be more."""
+        cutoff = int((self._clock() - self._quotas.keep_seconds) * 1000)
+        count, size, last = self.count, self.stored_bytes, 0
+        topics: set[int] = set()
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            oldest = self._writer.execute(
+                "SELECT id, topic, size, received FROM envelope ORDER BY id LIMIT ?", (EXPIRE_COUNT,)
+            ).fetchall()
+            for number, topic, its_size, received in oldest:
+                if received > cutoff and count <= self._quotas.keep_count and size <= self._quotas.keep_bytes:
+                    break
+                last, count, size = number, count - 1, size - its_size
+                topics.add(topic)
+            self._writer.execute("DELETE FROM envelope WHERE id <= ?", (last,))
+            for topic in topics:
+                self._forget_if_empty(topic)
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._give_up(error)
+        more = self.count - count == EXPIRE_COUNT
+        self.count, self.stored_bytes = count, size
+        return more
+
+    @property
+    def overfull(self) -> bool:
+        return self.count > self._quotas.keep_count or self.stored_bytes > self._quotas.keep_bytes
+
+    def _forget_if_empty(self, topic: int) -> None:
+        """Its sequence must not start again below an old cursor, so the relay keeps the highest one forgotten."""
+        run = self._writer.execute
+        if run("SELECT 1 FROM envelope WHERE topic = ? LIMIT 1", (topic,)).fetchone():
+            return
+        run("UPDATE relay SET floor = max(floor, (SELECT last FROM topic WHERE id = ?))", (topic,))
+        run("DELETE FROM topic WHERE id = ?", (topic,))
+
+    def _give_up(self, error: sqlite3.Error) -> NoReturn:
+        if self._writer.in_transaction:
+            try:
+                self._writer.execute("ROLLBACK")
+            except sqlite3.Error as second:
+                raise LedgerFailed(f"The relay's database failed twice ({error}; {second}).") from None
+        raise LedgerFailed(f"The relay's database failed ({error}).", advice="Check disk space and rights.") from None
+
+    # --- reading ---
+
+    def page(self, topic: str, after: int, *, count: int, size: int) -> tuple[list[Kept], bool]:
+        """What follows in the topic, at least one if there is any; True when more may follow."""
+        kept: list[Kept] = []
+        try:
+            rows = self._reader.execute(
+                "SELECT sequence, hash, payload, version, timestamp FROM envelope"
+                " WHERE topic = (SELECT id FROM topic WHERE name = ?) AND sequence > ? ORDER BY sequence LIMIT ?",
+                (topic, after, count),
+            )
+            for sequence, digest, payload, version, timestamp in rows:
+                size -= len(payload) + ARRIVAL_COST
+                if kept and size < 0:
+                    rows.close()
+                    return kept, True
+                kept.append(Kept(sequence, self._cursor(sequence, digest), payload, version, timestamp))
+        except sqlite3.Error as error:
+            raise LedgerFailed(f"The relay's database cannot be read ({error}).") from None
+        return kept, len(kept) == count
+
+    def resume(self, topic: str, cursor: bytes | None) -> tuple[int, bytes]:
+        """The sequence after which to go on, and its cursor: the given one if it is of this history."""
+        beginning = 0, self._cursor(0, bytes(CHECK_BYTES))
+        if cursor is None or len(cursor) != RELAY_ID_BYTES + 8 + CHECK_BYTES or cursor[:8] != self.relay_id:
+            return beginning
+        sequence, check = int.from_bytes(cursor[8:16], "big"), cursor[16:]
+        if sequence >= 2**63:
+            return beginning
+        try:
+            found = self._reader.execute(
+                "SELECT last, (SELECT hash FROM envelope WHERE topic = topic.id AND sequence = ?)"
+                " FROM topic WHERE name = ?",
+                (sequence, topic),
+            ).fetchone()
+            last, digest = found or self._reader.execute("SELECT floor, NULL FROM relay").fetchone()
+        except sqlite3.Error as error:
+            raise LedgerFailed(f"The relay's database cannot be read ({error}).") from None
+        foreign = sequence > last or (digest is not None and digest[:CHECK_BYTES] != check)
+        return beginning if foreign else (sequence, cursor)
+
+    def _cursor(self, sequence: int, digest: bytes) -> bytes:
+        return self.relay_id + sequence.to_bytes(8, "big") + digest[:CHECK_BYTES]
+
+    def close(self) -> None:
+        for connection in reversed(self._connections):
+            connection.close()
+
+
+def _own_folder(folder: Path) -> None:
+    """Make it, or take it over if it is empty or a relay's; nobody else may look inside."""
+    try:
+        if folder.exists() and any(folder.iterdir()) and not (folder / LOCK).exists():
+            raise LedgerUnusable(f"{folder} holds other files.", advice="Give the relay a folder of its own.")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise LedgerUnusable(f"The relay cannot use {folder} ({error.strerror}).") from None
+
+
+def _lock(path: Path) -> sqlite3.Connection:
+    """SQLite's own file lock, on a file that holds nothing: the system frees it when the process dies."""
+    try:
+        path.touch(mode=0o600)
+        lock = sqlite3.connect(path, isolation_level=None, timeout=0.0, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerUnusable(f"The relay cannot use {path.parent} ({error}).") from None
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        lock.close()
+        if "locked" in str(error):
+            raise LedgerUnusable(
+                f"Another relay uses {path.parent}.", advice="Stop it, or give this one another folder."
+            ) from None
+        raise LedgerUnusable(f"The relay cannot use {path.parent} ({error}).") from None
+    return lock

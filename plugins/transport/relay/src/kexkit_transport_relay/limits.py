@@ -1,0 +1,151 @@
+"""Every bound of the relay and of its client, with its reason. Sizes are bytes, times are seconds unless named."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from kexkit.errors import InvalidInput
+
+KIB = 1024
+MIB = 1024 * KIB
+DAY = 24 * 60 * 60
+
+# --- one message --------------------------------------------------------------------------------------------------
+
+MAX_PAYLOAD = MIB
+"""what status-go configures for its own nodes; the public Waku network takes 150 KiB"""
+MAX_TOPIC = 256
+"""UTF-8 bytes of a topic: Waku's content topics (/application/version/name/encoding) are about 30"""
+MAX_CURSOR = 64
+"""a relay's cursor is 24 bytes; a longer one is another transport's and means: from the beginning"""
+MAX_MESSAGE = MAX_PAYLOAD + 4 * KIB
+"""one WebSocket message: the largest envelope with its topic, cursor and numbers"""
+WATCHES_PER_MESSAGE = 256
+"""topics that the client asks for in one message: at most 85 KiB, well under MAX_MESSAGE"""
+MAX_REASON = 200
+"""characters of a refusal's sentence that a client shows"""
+
+# --- what travels to a reader -------------------------------------------------------------------------------------
+
+PAGE_COUNT = 64
+"""arrivals in one message: enough that a page costs less than its envelopes do"""
+PAGE_BYTES = 256 * KIB
+"""and bytes: what the relay holds in memory for one reader, besides one envelope"""
+ARRIVAL_COST = 64
+"""bytes charged for an arrival beside its payload, so that empty payloads are not free"""
+WINDOW = 2 * MIB
+"""what the client grants the relay: its own memory for arrivals that nobody has read yet (and two envelopes more)"""
+MAX_GRANT = 16 * MIB
+"""what a relay remembers of grants: a client that grants more gets no more"""
+EPHEMERAL_COUNT = 256
+"""ephemeral envelopes that wait for one reader; the oldest go first, nobody was promised them"""
+EPHEMERAL_BYTES = MIB
+"""and their bytes"""
+
+# --- what waits to be stored --------------------------------------------------------------------------------------
+
+IN_FLIGHT = 256
+"""publications that one client has under way; others wait in `publish`"""
+PENDING_COUNT = 512
+"""unanswered publications of one connection at the relay; then it stops reading that connection until some are"""
+PENDING_BYTES = 4 * MIB
+"""and their bytes: the same"""
+PENDING_TOTAL = 64 * MIB
+"""bytes of all connections that wait for the disk; then it stops reading publishers. The server's memory"""
+BATCH_COUNT = 256
+"""publications in one commit: from there on a commit's cost is that of its rows"""
+BATCH_BYTES = 4 * MIB
+"""and bytes, so that one commit stays short"""
+CONTROL_BYTES = 64 * KIB
+"""unsent answers to pings; who pings without reading the answers is cut off"""
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+HANDSHAKE_SECONDS = 10.0
+"""from connecting to the first message: bounds what a slow-loris holds"""
+STALL_SECONDS = 30.0
+"""a connection that does not take CHUNK bytes in this time is dropped; its topics keep their place by cursor"""
+CHUNK = 64 * KIB
+"""bytes handed to the socket at once, so that a slow but moving reader is told from a stalled one"""
+PING_SECONDS = 20.0
+"""silence after which either side asks whether the other is there; under the 60 s of common proxies"""
+SILENCE_SECONDS = 60.0
+"""silence after which the connection counts as dead: three pings"""
+CLOSE_SECONDS = 1.0
+"""for a goodbye; then the connection is cut"""
+HOUSEKEEPING_SECONDS = 60.0
+"""between two looks for envelopes that are too old or too many"""
+EXPIRE_COUNT = 500
+"""envelopes deleted in one commit, so that publishers wait a few milliseconds at most"""
+
+
+@frozen
+class Pace:
+    """How long one connection waits; tests make it short."""
+
+    handshake: float = HANDSHAKE_SECONDS
+    stall: float = STALL_SECONDS
+    ping: float = PING_SECONDS
+    silence: float = SILENCE_SECONDS
+
+
+PACE = Pace()
+
+# --- the client's patience ----------------------------------------------------------------------------------------
+
+PATIENCE_SECONDS = 5.0
+"""for the relay's answer, connecting included; then `publish` raises and core keeps the envelope in its outbox"""
+CONNECT_SECONDS = 10.0
+"""for one attempt: TCP, TLS, handshake and welcome"""
+RETRY_FIRST = 0.5
+"""the first pause after a lost connection, and the shortest between two attempts; like all, drawn between half and
+whole"""
+RETRY_MOST = 30.0
+"""the longest: a thousand clients of a restarted relay come back over half a minute"""
+STEADY_SECONDS = 5.0
+"""a connection that lasted this long starts the pauses anew"""
+
+# --- who may store how much ---------------------------------------------------------------------------------------
+
+HANDSHAKES_BEYOND = 64
+"""connections over `Quotas.connections` that are told so; any further ones are cut off unheard"""
+MAX_ADDRESSES = 10_000
+"""source addresses remembered; the ones whose window ends first are forgotten"""
+
+
+def _positive(owner: object, attribute: object, number: float) -> None:
+    if not number > 0:
+        raise InvalidInput(f"A limit of a relay must be above zero, not {number}.")
+
+
+def _fits_a_message(owner: object, attribute: object, number: int) -> None:
+    _positive(owner, attribute, number)
+    if number > MAX_PAYLOAD:
+        raise InvalidInput(f"A relay's messages carry payloads of at most {MAX_PAYLOAD} bytes, not {number}.")
+
+
+@frozen
+class Quotas:
+    """What one relay allows. The defaults suit a small relay on the open Internet, or two people on one desk."""
+
+    max_payload: int = field(default=MAX_PAYLOAD, validator=_fits_a_message)
+    """bytes of an envelope's payload; above it the refusal is final"""
+    topics: int = field(default=4096, validator=_positive)
+    """topics watched on one connection: some three a contact, for over a thousand contacts"""
+    publish_rate: float = field(default=200.0, validator=_positive)
+    """publications a second on one connection, on average"""
+    publish_burst: int = field(default=1000, validator=_positive)
+    """publications at once: a message to a group of hundreds"""
+    address_bytes: int = field(default=256 * MIB, validator=_positive)
+    """bytes that one source address may store in a window; IPv6 addresses count by their /64"""
+    address_window: float = field(default=3600.0, validator=_positive)
+    """the window"""
+    address_connections: int = field(default=128, validator=_positive)
+    """connections from one source address: an office behind one router"""
+    connections: int = field(default=1000, validator=_positive)
+    """connections in all: about the 1024 open files that most systems allow a process"""
+    keep_seconds: float = field(default=30.0 * DAY, validator=_positive)
+    """the age at which an envelope is deleted: Status keeps messages for 30 days"""
+    keep_bytes: int = field(default=1024 * MIB, validator=_positive)
+    """bytes stored in all; above it the oldest go"""
+    keep_count: int = field(default=1_000_000, validator=_positive)
+    """envelopes stored in all; above it the oldest go"""
