@@ -155,6 +155,22 @@ def test_a_mistyped_qr_text_is_noticed() -> None:
             parse_contact_code(text[:at])
 
 
+def test_a_qr_text_has_one_spelling() -> None:
+    text = FULL.to_qr_text()
+    assert (len(text) - len(contact_qr.PREFIX)) % 8 != 0  # so the last letter carries bits of no meaning
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    with pytest.raises(Malformed):
+        parse_contact_code(text[:-1] + letters[letters.index(text[-1]) + 1])
+
+
+def test_a_key_that_stands_twice_is_malformed() -> None:
+    raw = base64.b64decode(FULL.to_text())
+    assert parse_contact_code(base64.b64encode(raw).decode()) == FULL
+    for key in (b'"identity":' + json.dumps(_document()["identity"]).encode(), b'"a":1,"a":1'):
+        with pytest.raises(Malformed):
+            parse_contact_code(base64.b64encode(raw[:-1] + b"," + key + b"}").decode())
+
+
 @pytest.mark.parametrize(
     "changes",
     [

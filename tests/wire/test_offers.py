@@ -179,6 +179,15 @@ def test_an_unknown_format_is_unsupported() -> None:
         _parse(_signed(b"\x02" + raw[1:]))
 
 
+@pytest.mark.parametrize("installation", [PHONE, LAPTOP])
+def test_installations_are_version_4_uuids_for_readers_too(installation: str) -> None:
+    raw = offers.encode(offer_body())
+    uuid = bytes.fromhex(installation.replace("-", ""))
+    for at, byte in ((6, 0x10), (8, 0x00)):
+        with pytest.raises(OfferMalformed):
+            _parse(_signed(raw.replace(uuid, uuid[:at] + bytes((byte,)) + uuid[at + 1 :])))
+
+
 def test_a_withdrawn_installation_offers_nothing() -> None:
     assert _parse(offers.sign(offer_body(entries=()), ALICE).received).body.entries == ()
 

@@ -81,6 +81,23 @@ def test_the_signature_covers_flags_length_data_and_padding() -> None:
             continue
 
 
+def test_the_data_of_a_signed_frame_ends_before_the_signature() -> None:
+    def claiming(size: int) -> bytes:
+        frame = bytes((0b101, size)) + DATA
+        return frame + ALICE.sign_status(frame)
+
+    assert payload26.decode_frame(claiming(len(DATA))).data == DATA
+    for size in (len(DATA) + 1, len(DATA) + 65, 255):
+        with pytest.raises(Malformed):
+            payload26.decode_frame(claiming(size))
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x01", b"\x02\x00", b"\x03\x00\x00", b"\x04", b"\x04" + bytes(64)])
+def test_a_frame_that_is_cut_off_is_malformed(frame: bytes) -> None:
+    with pytest.raises(Malformed):
+        payload26.decode_frame(frame)
+
+
 @pytest.mark.parametrize("recovery", [2, 3, 27, 28, 255])
 def test_only_zero_and_one_are_recovery_numbers(recovery: int) -> None:
     frame = payload26.encode_frame(DATA, b"padding", sign=ALICE)

@@ -122,9 +122,9 @@ def _multibase_identity(text: str) -> bytes:
         if digit < 0:
             raise Malformed("A contact code has a character that base 58 has not.")
         number = number * 58 + digit
-    if len(text) != 49 or number >> (8 * 35):
+    if len(text) != 49:
         raise Malformed("A contact code in base 58 has the wrong length.")
-    raw = number.to_bytes(35, "big")
+    raw = number.to_bytes(35, "big")  # 48 digits that begin with our prefix are always below 2**280
     if not raw.startswith(_MULTICODEC):
         raise Malformed("A contact code in base 58 is of another kind of key.")
     return _checked_identity(raw[len(_MULTICODEC) :])

@@ -79,10 +79,8 @@ def decode_frame(frame: bytes, *, allow_high_s: bool = False) -> Opened:
     start = 1 + (flags & _LENGTH_SIZE)
     if flags & _SIGNED:
         end -= _SIGNATURE
-    if start > end:
-        raise Malformed("A payload frame is too short.")
     stop = start + int.from_bytes(frame[1:start], "little")
-    if stop > end:
+    if stop > end:  # also when the length field itself is cut off, since stop is never before start
         raise Malformed("A payload frame is shorter than it says.")
     if flags & _SIGNED:
         signer = secp256k1.recover(frame[end:], secp256k1.keccak256(frame[:end]), allow_high_s=allow_high_s)
