@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kexkit import secp256k1
+from kexkit import limits, secp256k1
 from kexkit._pb.status import bundle_pb2
 from kexkit._wire import contact_qr, offers
 from kexkit.contact import ContactCode, Pin, parse_contact_code
@@ -128,6 +128,22 @@ def test_what_does_not_fit_a_qr_code_leaves_its_pin() -> None:
     assert (read.offers, read.bundles) == ((), (bundle(),))
     assert read.pins == (Pin(PHONE, NOW_MS),)
     assert parse_contact_code(read.to_text()).pins == read.pins
+
+
+@pytest.mark.parametrize("size", [limits.QR_BYTES - 1, limits.QR_BYTES, limits.QR_BYTES + 1])
+def test_an_offer_is_in_a_qr_code_as_long_as_it_fits(size: int) -> None:
+    empty = ContactCode(ALICE.public, pins=(Pin(PHONE, NOW_MS),)).to_qr_text()
+    taken = len(base64.b32decode(empty.removeprefix(contact_qr.PREFIX) + "=" * (-len(empty[7:]) % 8))) + 2
+    offer = OFFER.ljust(size - taken, b"\x00")
+    assert parse_contact_code(ContactCode(ALICE.public, (), (offer,)).to_qr_text()).offers == (
+        (offer,) if size <= limits.QR_BYTES else ()
+    )
+
+
+@pytest.mark.parametrize("offer", [OFFER[:57], OFFER[:50] + b"\x80" + OFFER[51:]], ids=["short", "sequence"])
+def test_a_qr_code_is_not_made_of_what_is_no_offer(offer: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        ContactCode(ALICE.public, (), (offer,)).to_qr_text()
 
 
 def test_the_highest_pin_of_a_device_wins() -> None:

@@ -61,8 +61,8 @@ def _pins_with_offers(pins: tuple[Pin, ...], offers: tuple[bytes, ...]) -> list[
     """One pin a device, ascending: the highest that is known, from the offers themselves too."""
     highest: dict[bytes, bytes] = {}
     for raw in (*map(_pin_bytes, pins), *(offer[_OFFER_PIN_AT : _OFFER_PIN_AT + _PIN] for offer in offers)):
-        if len(raw) != _PIN:
-            raise InvalidInput("An offer is too short.")
+        if len(raw) != _PIN or raw[16] & 0x80:
+            raise InvalidInput("An offer is too short or has a sequence number out of range.")
         highest[raw[:16]] = max(highest.get(raw[:16], b""), raw[16:])
     if len(highest) > limits.OFFERS:
         raise InvalidInput(f"A contact code pins at most {limits.OFFERS} devices.")
