@@ -7,6 +7,7 @@ checked *against the key that is expected*: recovery finds some key for about ha
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from coincurve._libsecp256k1 import ffi, lib
@@ -47,6 +48,7 @@ def generate_secret(rng: Callable[[int], bytes]) -> bytes:
     raise ValueError("the randomness source yields no valid secret")
 
 
+@lru_cache(maxsize=1024)  # of points: the same few keys are used again and again, and none of them is secret
 def _parse(public: bytes) -> Any:
     if len(public) != 33 or public[0] not in (2, 3):
         raise Malformed("A public key is not 33 compressed bytes.")

@@ -12,7 +12,7 @@ from hmac import compare_digest
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from kexkit.errors import Forged
 
@@ -25,7 +25,7 @@ MAC_BYTES: Final = 32
 def seal(message_key: bytes, vector: bytes, body: bytes, header: bytes) -> bytes:
     """vector || ciphertext || MAC"""
     encryption, authentication = body_keys(message_key)
-    covered = vector + Cipher(AES(encryption), CTR(vector)).encryptor().update(body)
+    covered = vector + Cipher(AES256(encryption), CTR(vector)).encryptor().update(body)
     return covered + _mac(authentication, header, covered)
 
 
@@ -37,7 +37,7 @@ def open_sealed(message_key: bytes, sealed: bytes, header: bytes) -> bytes:
     covered = sealed[:-MAC_BYTES]
     if not compare_digest(_mac(authentication, header, covered), sealed[-MAC_BYTES:]):
         raise Forged("A sealed payload does not authenticate.")
-    return Cipher(AES(encryption), CTR(covered[:IV_BYTES])).decryptor().update(covered[IV_BYTES:])
+    return Cipher(AES256(encryption), CTR(covered[:IV_BYTES])).decryptor().update(covered[IV_BYTES:])
 
 
 def _mac(key: bytes, header: bytes, covered: bytes) -> bytes:

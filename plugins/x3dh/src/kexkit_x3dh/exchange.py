@@ -119,7 +119,7 @@ class X3DH:
     def _answer(self, frame: RatchetFrame, peer: Device, have: Have, ctx: Context) -> Step | Wants:
         """A first message: the secret is made anew from the prekey, and forgotten as the ratchet turns."""
         who = parties.answered(ctx.me, peer, prekey=frame.prekey, ephemeral=frame.ephemeral)
-        own, seen = prekeys.prekey_row(frame.prekey), prekeys.opening_row(who.id)
+        own, seen = prekeys.prekey_row(frame.prekey), prekeys.opening_row(peer.identity, frame.ephemeral, frame.prekey)
         if own not in have or seen not in have:
             return Wants(frozenset((own, seen)))
         if have[seen] is not None:

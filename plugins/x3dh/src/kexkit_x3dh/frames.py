@@ -6,6 +6,7 @@ one encoding: that of protobuf with its fields in order, which status-go writes.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final
 
 from attrs import field
@@ -17,6 +18,8 @@ from kexkit_x3dh import limits
 from kexkit_x3dh._pb.encrypted_message_pb2 import EncryptedMessageProtocol
 
 KEY_BYTES: Final = 33
+_SIGNS: Final = (2, 3)
+_NUMBERS: Final = Struct("<II")
 SHORTEST_SEALED: Final = 48
 """An initialisation vector and a MAC: status-go slices without looking, and panics."""
 SHORTEST_DIRECT: Final = 28
@@ -37,11 +40,6 @@ class RatchetFrame:
     pn: int
     sealed: bytes = field(repr=False)
 
-    @property
-    def header(self) -> bytes:
-        """What the MAC covers of it."""
-        return header_bytes(self.n, self.pn, self.key)
-
 
 @value
 class DirectFrame:
@@ -52,8 +50,8 @@ class DirectFrame:
 
 
 def header_bytes(n: int, pn: int, key: bytes) -> bytes:
-    """As status-go hashes it: little endian, unlike everything else."""
-    return n.to_bytes(4, "little") + pn.to_bytes(4, "little") + key
+    """What the MAC covers of a ratchet header: little endian, unlike everything else."""
+    return _NUMBERS.pack(n, pn) + key
 
 
 def write_ratchet(prekey: bytes, key: bytes, n: int, pn: int, sealed: bytes, *, ephemeral: bytes = b"") -> bytes:
@@ -95,19 +93,19 @@ def read(raw: bytes) -> RatchetFrame | DirectFrame:
 
 
 def _ratchet(message: EncryptedMessageProtocol) -> RatchetFrame:
-    header = message.dr_header
-    frame = RatchetFrame(b"", header.id, header.key, header.n, header.pn, message.payload)
+    header, ephemeral, sealed = message.dr_header, b"", message.payload
+    prekey, key = header.id, header.key
     if message.HasField("x3dh_header"):
         opening = message.x3dh_header
-        if opening.id != frame.prekey:
+        ephemeral = opening.key
+        if opening.id != prekey:
             raise Malformed("A frame opens a session with one prekey and is sealed in a session of another.")
-        frame = RatchetFrame(opening.key, frame.prekey, frame.key, frame.n, frame.pn, frame.sealed)
-        _check_key(frame.ephemeral)
-    _check_key(frame.prekey)
-    _check_key(frame.key)
-    if len(frame.sealed) < SHORTEST_SEALED:
+        _check_key(ephemeral)
+    _check_key(prekey)
+    _check_key(key)
+    if len(sealed) < SHORTEST_SEALED:
         raise Malformed(f"A sealed payload is shorter than {SHORTEST_SEALED} bytes.")
-    return frame
+    return RatchetFrame(ephemeral, prekey, key, header.n, header.pn, sealed)
 
 
 def _direct(message: EncryptedMessageProtocol) -> DirectFrame:
@@ -120,5 +118,5 @@ def _direct(message: EncryptedMessageProtocol) -> DirectFrame:
 
 def _check_key(key: bytes) -> None:
     """The form alone; whether it is on the curve is seen where it is multiplied."""
-    if len(key) != KEY_BYTES or key[0] not in (2, 3):
+    if len(key) != KEY_BYTES or key[0] not in _SIGNS:
         raise Malformed("A key in a frame's header is not 33 compressed bytes.")

@@ -1,8 +1,8 @@
 """Our own prekeys: made daily, kept a week longer, and the bundle that publishes the present one.
 
 Rows of the drawer: one says which prekey is published and how; one for each prekey holds its private part until it is
-to be forgotten; one for each opening that was accepted keeps it from being accepted again (its id is that of the
-session it began, its value the sign of the ephemeral key that came).
+to be forgotten; one for each opening that was accepted keeps it from being accepted again, and its value is the sign
+of the ephemeral key that came.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def prekey_row(public: bytes) -> bytes:
     return b"prekey" + public
 
 
-def opening_row(session: bytes) -> bytes:
-    return b"opening" + session
+def opening_row(initiator: bytes, ephemeral: bytes, prekey: bytes) -> bytes:
+    """By x coordinates, and not by installation: one opening is one, whatever its envelope says besides."""
+    return b"opening" + initiator + ephemeral[1:] + prekey[1:]
 
 
 @frozen

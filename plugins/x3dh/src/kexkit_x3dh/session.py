@@ -184,7 +184,7 @@ class RatchetSession:
             passed, chain = chains.walk(chain, skip)
             missed = (Missed(frame.key, receiving.n, receiving.young, passed),)
         chain, key = chains.chain_step(chain)
-        body = cipher.open_sealed(key, frame.sealed, frame.header)
+        body = cipher.open_sealed(key, frame.sealed, frames.header_bytes(frame.n, frame.pn, frame.key))
         filed = self._file(missed, have, now)
         if isinstance(filed, Wants):
             return filed
@@ -205,7 +205,7 @@ class RatchetSession:
         root, chain = chains.root_step(self.root, secp256k1.agree(turn.secret, frame.key))
         passed, chain = chains.walk(chain, frame.n)
         chain, key = chains.chain_step(chain)
-        body = cipher.open_sealed(key, frame.sealed, frame.header)
+        body = cipher.open_sealed(key, frame.sealed, frames.header_bytes(frame.n, frame.pn, frame.key))
         young = turn.public == self.parties.prekey
         missed = (
             Missed(receiving.key, receiving.n, receiving.young, chains.walk(receiving.chain, rest)[0]),
@@ -232,7 +232,7 @@ class RatchetSession:
         kept = skipped.read_key(raw)
         if kept.number < receiving.made - self.bounds.window:
             raise Replayed("A message comes so late that its key has expired.")
-        body = cipher.open_sealed(kept.key, frame.sealed, frame.header)
+        body = cipher.open_sealed(kept.key, frame.sealed, frames.header_bytes(frame.n, frame.pn, frame.key))
         gaps, records = skipped.use_one(receiving.gaps, session)
         after = Receiving(
             receiving.key, receiving.chain, receiving.n, receiving.young, receiving.made, gaps, receiving.recent
@@ -245,6 +245,8 @@ class RatchetSession:
 
     def _file(self, missed: tuple[Missed, ...], have: Have, now: int) -> skipped.Filed | Wants:
         receiving = self.receiving
+        if not missed and not receiving.gaps:
+            return skipped.Filed(receiving.made + 1, receiving.gaps)
         return skipped.file(
             self.parties.id,
             receiving.made,

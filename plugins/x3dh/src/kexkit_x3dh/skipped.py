@@ -98,8 +98,6 @@ def file(
     until: int,
 ) -> Filed | Wants:
     """Count one key that is used now and those of the missed messages before it; keep these, forget the oldest."""
-    if not missed and not gaps:
-        return Filed(made + 1, gaps)
     after = made + sum(len(run.chains) for run in missed) + 1
     floor = after - window
     drop: tuple[bytes, ...] = ()
