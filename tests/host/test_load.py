@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from kexkit._host import installed_plugins, load_commands, load_plugins
+from kexkit._host import examine_plugins, installed_plugins, load_commands, load_plugins
 from kexkit.api import StoreFactory
 from kexkit.errors import InvalidInput, PluginDuplicate, PluginError, PluginMissing
 
@@ -225,3 +225,21 @@ def test_commands_are_told_without_calling_any_other_hook(install: Install) -> N
     assert found.command("lab").summary == "compares"
     assert "there_is_no_such_module" in reason(found.reports, "bad")
     assert load_commands([]).commands == {}
+
+
+def test_examined_plugins_are_told_one_by_one_and_none_hides_another(install: Install) -> None:
+    install("good", exchange("a@example.org/1"))
+    install("rival", exchange("a@example.org/1"))
+    install("bad", "import there_is_no_such_module")
+    install("same", exchange("b@example.org/1"), distribution="first-one")
+    install("same", exchange("c@example.org/1"), distribution="second-one")
+    reports = examine_plugins(["good", "bad", "absent", "same", "rival", "good"])
+    assert [(one.name, one.state) for one in reports] == [
+        ("good", "loaded"),
+        ("bad", "quarantined"),
+        ("absent", "quarantined"),
+        ("same", "quarantined"),
+        ("rival", "loaded"),
+    ]
+    assert "first-one 1.5" in reason(reports, "same")
+    assert "second-one 1.5" in reason(reports, "same")

@@ -17,7 +17,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kexkit._host import PluginReport, Plugins, installed_plugins, load_plugins
+    from kexkit._host import (
+        PluginReport,
+        Plugins,
+        examine_plugins,
+        installed_plugins,
+        load_commands,
+        load_plugins,
+    )
     from kexkit.api import Guarantee
     from kexkit.contact import ContactCode, parse_contact_code
     from kexkit.errors import KexkitError
@@ -42,7 +49,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "kexkit._host": ("PluginReport", "Plugins", "installed_plugins", "load_plugins"),
+    "kexkit._host": (
+        "PluginReport",
+        "Plugins",
+        "examine_plugins",
+        "installed_plugins",
+        "load_commands",
+        "load_plugins",
+    ),
     "kexkit.api": ("Guarantee",),
     "kexkit.contact": ("ContactCode", "parse_contact_code"),
     "kexkit.errors": ("KexkitError",),
@@ -107,7 +121,9 @@ __all__ = [
     "Unreadable",
     "Waiting",
     "__version__",
+    "examine_plugins",
     "installed_plugins",
+    "load_commands",
     "load_plugins",
     "open_node",
     "parse_contact_code",

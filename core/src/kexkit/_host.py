@@ -114,6 +114,17 @@ def load_commands(names: Iterable[str], config: Settings = NO_SETTINGS) -> Plugi
     return _load(names, config, tuple(kind for kind in _KINDS if kind.label == "command"))
 
 
+def examine_plugins(names: Iterable[str], config: Settings = NO_SETTINGS) -> tuple[PluginReport, ...]:
+    """Load each of them alone, and say what becomes of it. Of a name that two packages claim, the reason says who."""
+    reports: list[PluginReport] = []
+    for name in dict.fromkeys(names):
+        try:
+            reports += _load((name,), config, _KINDS).reports
+        except PluginDuplicate as twice:
+            reports.append(PluginReport(name, "", "", "quarantined", reason=str(twice)))
+    return tuple(reports)
+
+
 # --- what a plugin may bring -----------------------------------------------------------------------------------------
 
 
