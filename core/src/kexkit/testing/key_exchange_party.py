@@ -219,10 +219,10 @@ class Party:
         return self._take(None, step, opening.peer)
 
     def session_with(self, peer: Device) -> Session:
-        """The newest session with this device that is still there."""
+        """The newest session with this device that can seal; or else the newest."""
         mine = [s for s in self.sessions.values() if (s.peer or self.toward.get(s.id)) == peer]
         demand(mine, f"no session with {peer.installation}")
-        return mine[-1]
+        return ([s for s in mine if s.grade is not None] or mine)[-1]
 
     def can_seal(self, peer: Device) -> bool:
         return any(s.grade is not None for s in self.sessions.values() if (s.peer or self.toward.get(s.id)) == peer)

@@ -107,7 +107,11 @@ class Talks(KeyExchangeCase):
         pair.settle(late[5])
         talk(pair, turns=1)
         demand(pair.settle(*late[1:5]) == texts(6, "late")[1:5], "frames that were overtaken do not open")
-        talk(pair, turns=1)
+        pair.say(pair.alice, b"the beginning of a turn")
+        last = [pair.alice.seal(text, pair.bob.me) for text in texts(3, "last of its turn")]
+        pair.say(pair.bob, b"a turn")
+        pair.say(pair.alice, b"and another")
+        demand(pair.settle(*last) == texts(3, "last of its turn"), "frames overtaken by a whole turn do not open")
 
     def test_a_restart_between_every_two_steps_changes_nothing(self) -> None:
         pair = self.pair()

@@ -7,6 +7,7 @@ forget rows that only record what was seen, and set counters back, for counters 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from kexkit.api import Guarantee, Row
@@ -64,21 +65,30 @@ class Thefts(KeyExchangeCase):
                 self._open_the_future(pair, victim, victim.copy(seed="thief"))
 
     def _open_the_future(self, pair: Pair, victim: Party, thief: Party) -> None:
+        """One thief only listens; each of the others began at some point to do as the victim does."""
         peer, seen = pair.other(victim), len(pair.log)
+        thieves = [thief]
         for turn in range(5):
             pair.say(victim, b"what the victim says")
             pair.say(peer, b"what the peer says")
             pair.say(peer, b"and adds")
-            for delivered in pair.log[seen:]:
-                if delivered.reader is not victim:
-                    continue
-                opened, thief = _try_hard(thief, delivered.sent)
+            thieves = [thieves[0], *(_seals_too(each, peer) for each in thieves)]
+            for delivered in [delivered for delivered in pair.log[seen:] if delivered.reader is victim]:
+                tried = [_try_hard(each, delivered.sent) for each in thieves]
+                thieves = [each for _, each in tried]
                 promised = any(Guarantee.POST_COMPROMISE in plain.grade for plain in delivered.took.plain)
                 demand(
-                    turn == 0 or not (opened and promised),
+                    turn == 0 or not promised or not any(opened for opened, _ in tried),
                     "it declares POST_COMPROMISE, and a theft before a full turn opens a frame after it",
                 )
             seen = len(pair.log)
+
+
+def _seals_too(thief: Party, peer: Party) -> Party:
+    bold = thief.copy()
+    with suppress(KexkitError, ContractBroken):
+        bold.seal(b"what the victim says", peer.me)
+    return bold
 
 
 def _try_hard(thief: Party, sent: Sent) -> tuple[bool, Party]:

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from attrs import field, frozen
 
 from kexkit.api import Answer, Ask, Carriage, Close, Device, Due, Session
-from kexkit.errors import Refusal
+from kexkit.errors import NotMine, Refusal
 from kexkit.identity import SoftwareIdentity
 from kexkit.testing.key_exchange_party import Clock, Make, Party, SeededRng, Sent, Took
 from kexkit.testing.key_exchange_rules import demand
@@ -135,7 +135,7 @@ class Pair:
         for party in (self.alice, self.bob):
             if party.me != sent.sender and (party.hears(sent) if bare else party.me == sent.to):
                 return party
-        raise AssertionError("nobody here reads this frame")
+        raise NotMine("Nobody here reads this frame: it is dropped.")
 
     def settle(self, *batches: Iterable[Sent]) -> list[bytes]:
         """Deliver these frames and every answer to them, in order. Returns all texts that opened."""
@@ -146,7 +146,11 @@ class Pair:
                 return texts
             sent = wire.popleft()
             reader = self.reader_of(sent)
-            took = self.deliver(sent, reader)
+            try:
+                took = self.deliver(sent, reader)
+            except Refusal as refusal:
+                refusal.add_note("It is the answer to a genuine frame, in a conversation in which nobody does wrong.")
+                raise
             texts += took.texts
             wire.extend(took.sent)
             wire.extend(self.answers(reader, took))
