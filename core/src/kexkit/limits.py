@@ -133,7 +133,7 @@ refused by the session they belong to."""
 TIMERS_PER_TICK: Final = 64
 """Timers worked off before other work gets its turn."""
 
-OFFER_LIFETIME_MS: Final = 14 * 24 * 3600 * 1000
+OWN_OFFER_LIFETIME_MS: Final = 14 * 24 * 3600 * 1000
 """How long an offer that we sign is good; it is renewed at half of that (negotiation 1.2)."""
 
 ADVERTISE_EVERY_MS: Final = 6 * 3600 * 1000

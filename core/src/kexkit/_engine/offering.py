@@ -12,6 +12,7 @@ from kexkit._engine.opening import awaken
 from kexkit._engine.peers import (
     Person,
     advert_of,
+    device_of,
     ensure_device,
     load_person,
     note_advert,
@@ -29,11 +30,11 @@ from kexkit._engine.wrapping import (
     queue,
 )
 from kexkit._wire import application
-from kexkit._wire.offers import Entry, OfferBody, parse, sign
+from kexkit._wire.offers import Entry, OfferBody, check_signature, read, sign
 from kexkit.api import Advert, Device, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
 from kexkit.errors import Forged, InvalidInput
-from kexkit.limits import ADVERTISE_EVERY_MS, OFFER_LIFETIME_MS
+from kexkit.limits import ADVERTISE_EVERY_MS, OWN_OFFER_LIFETIME_MS
 
 CONTACT_CODE_ADVERTISEMENT = 15
 """Status's number for a ContactCodeAdvertisement in an ApplicationMetadataMessage"""
@@ -111,7 +112,7 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment, *, changed: bool
         public = b"" if exchange is setting.slot else records.read_own(own.value).public
         entries.append(Entry(exchange.name, public))
     seq = max(before.seq + 1 if before is not None else 0, moment.now)
-    until = moment.now + OFFER_LIFETIME_MS
+    until = moment.now + OWN_OFFER_LIFETIME_MS
     body = OfferBody(
         identity=setting.me.identity,
         installation=setting.me.installation,
@@ -121,7 +122,7 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment, *, changed: bool
         entries=tuple(entries),
     )
     signed = guarded("offer", lambda: sign(body, moment.context.identity))
-    renewal = moment.now + OFFER_LIFETIME_MS // 2
+    renewal = moment.now + OWN_OFFER_LIFETIME_MS // 2
     draft.rely(key, row)
     draft.write(key, records.write(records.Own(public=signed.received, renew=renewal, seq=seq)))
     if before is not None:
@@ -169,9 +170,13 @@ def note_bundles(
 def note_offers(draft: Draft, person: Person, offers: tuple[bytes, ...], setting: Setting, moment: Moment) -> None:
     """A signed offer says which mechanisms a device speaks, best first, with their public bytes."""
     for raw in offers:
-        offer = parse(raw, expected_identity=person.identity, now_ms=moment.now)
+        offer = read(raw, expected_identity=person.identity, now_ms=moment.now)
+        known = device_of(person, offer.body.installation)
+        if known is not None and offer.body.seq <= known.offer_seq:
+            continue  # cheapest first: what changes nothing costs no signature check
+        check_signature(offer)
         device = ensure_device(person, offer.body.installation)
-        if device is None or offer.body.seq <= device.offer_seq:
+        if device is None:
             continue
         maker = Device(person.identity, offer.body.installation)
         for entry in offer.body.entries:
