@@ -48,6 +48,7 @@ class Timer:
     PURGE_SEEN: Final = 7
     ADVERTISE: Final = 8
     HALF_EXPIRY: Final = 9
+    HELD_EXPIRY: Final = 10
 
 
 def peer_key(identity: bytes) -> Key:

@@ -123,6 +123,9 @@ FLUSH_BATCH: Final = 64
 HELD_PER_PEER: Final = 64
 """Unreadable frames kept for a retry per person. Each is at most an envelope, and only a signed sender's are kept."""
 
+HELD_MS: Final = 30 * 24 * 3600 * 1000
+"""How long they are kept: the month for which status-go keeps what it cannot read. The placeholder stays."""
+
 PURGE_BATCH: Final = 256
 """Rows of an ended session, or of an old day, deleted in one change set."""
 

@@ -36,10 +36,11 @@ from kexkit.errors import (
     Replayed,
 )
 from kexkit.events import FrameRefused, PeerMet, Unreadable
-from kexkit.limits import HELD_PER_PEER
+from kexkit.limits import HELD_MS, HELD_PER_PEER
 
 DAY_NS = 24 * 3600 * 10**9
 DAYS_MAX = 2**32 - 1
+IDENTITY_BYTES = 33
 
 
 @frozen
@@ -198,10 +199,25 @@ def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: Kexkit
     held = records.Held(envelope=records.outgoing_of(envelope), cause=str(refusal), inbox=receipt[1])
     draft.write(key, records.write(held))
     draft.write(receipt, records.write(records.Inbox(unreadable=unreadable)))
+    draft.write(records.timer_key(moment.now + HELD_MS, records.Timer.HELD_EXPIRY, key[1]), b"")
     person.record.held += 1
     person.changed = True
     save_person(draft, person)
     draft.events.append(unreadable_event(receipt[1], unreadable))
+
+
+def expire_held(draft: Draft, held_id: bytes) -> Flow[None]:
+    """Nothing changed in time that would have opened it. Its placeholder stays until the application has dealt with it."""
+    key = ("held", held_id)
+    row = yield from load_one(draft, key)
+    if row is None:
+        return
+    draft.rely(key, row)
+    draft.remove(key)
+    person = yield from load_person(draft, held_id[:IDENTITY_BYTES])
+    person.record.held = max(person.record.held - 1, 0)
+    person.changed = not person.is_new
+    save_person(draft, person)
 
 
 def unreadable_event(receipt: bytes, stored: records.Unreadable) -> Unreadable:

@@ -16,7 +16,7 @@ from kexkit._engine.peers import (
 )
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.setting import Setting
-from kexkit._transitions import SEALS, State
+from kexkit._transitions import State
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Advert, Device, KeyExchange, Opening, Step
 from kexkit.errors import MechanismMissing, NoCommonMechanism, NoOffer
@@ -96,16 +96,19 @@ def _seal_for_device(
         exchange = choose(device, setting)
     except NoCommonMechanism as refusal:
         return [Postponed(device.installation, str(refusal))]
+    too_weak = False
     for ref in sealing_order(device, exchange.name):
         session = yield from live(draft, ref.id)
-        if session is not None and setting.policy.permits(session.session.grade):
+        if session is None or session.session.grade is None:
+            continue  # worn out: another one begins
+        if setting.policy.permits(session.session.grade):
             heard = State(ref.state) is State.OPEN
             return [seal_in(draft, exchange, session, device.installation, body, moment, heard=heard)]
-    begun = [State(ref.state) for ref in device.sessions if ref.mechanism == exchange.name]
-    if State.OPENING in begun:
-        return [Postponed(device.installation, "the handshake is under way")]
-    if not SEALS.isdisjoint(begun):
+        too_weak = True
+    if too_weak:
         return [Postponed(device.installation, "the session does not yet give what the policy demands")]
+    if any(ref.mechanism == exchange.name and State(ref.state) is State.OPENING for ref in device.sessions):
+        return [Postponed(device.installation, "the handshake is under way")]
     stored = advert_of(device, exchange.name)
     if stored is None or stored.expires <= moment.now:
         return [Postponed(device.installation, "its keys are not known, or have expired")]

@@ -10,7 +10,7 @@ from kexkit._engine.drawer import guarded, take
 from kexkit._engine.offering import advertise, renew
 from kexkit._engine.opening import awaken
 from kexkit._engine.peers import Person, load_person, save_person
-from kexkit._engine.receiving import retry_held
+from kexkit._engine.receiving import IDENTITY_BYTES, expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
 from kexkit._engine.sealing import flights
 from kexkit._engine.sending import flush
@@ -20,7 +20,6 @@ from kexkit.api import Due
 from kexkit.limits import PURGE_BATCH, SEEN_DAYS
 
 DAY_MS = 24 * 3600 * 1000
-IDENTITY_BYTES = 33
 
 
 def tick(
@@ -72,6 +71,8 @@ def _work_off(
         yield from _purge_seen(draft, moment)
     elif kind == records.Timer.HALF_EXPIRY:
         yield from expire_half(draft, reference, setting, moment)
+    elif kind == records.Timer.HELD_EXPIRY:
+        yield from expire_held(draft, reference)
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise and setting.slot is not None:
         yield from advertise(draft, setting, moment, keys)
 
