@@ -207,7 +207,7 @@ def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: Kexkit
 
 
 def expire_held(draft: Draft, held_id: bytes) -> Flow[None]:
-    """Nothing changed in time that would have opened it. Its placeholder stays until the application has dealt with it."""
+    """Nothing changed in time that would have opened it. Its placeholder stays until it is acknowledged."""
     key = ("held", held_id)
     row = yield from load_one(draft, key)
     if row is None:
