@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine import peers
 from kexkit._wire import protocol_message
@@ -56,8 +57,7 @@ def the_previous_chain_has_no_length(patch: Patch) -> None:
 
     def turn(self: RatchetSession, before: Any, ctx: Any) -> Any:
         root, speaking = genuine(self, before, ctx)
-        speaking.pn = 0
-        return root, speaking
+        return root, evolve(speaking, pn=0)
 
     patch.setattr(RatchetSession, "_turn", turn)
 
@@ -68,8 +68,7 @@ def the_opening_header_stays_for_ever(patch: Patch) -> None:
     def opened(self: RatchetSession, *rest: Any) -> Step:
         step = genuine(self, *rest)
         assert isinstance(step.session, RatchetSession)
-        step.session.heard = not self.parties.ours
-        return step
+        return evolve(step, session=evolve(step.session, heard=not self.parties.ours))
 
     patch.setattr(RatchetSession, "_opened", opened)
 

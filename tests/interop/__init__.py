@@ -1,0 +1,1 @@
+"""kexkit's encryption layer in front of another implementation of it."""
