@@ -97,6 +97,17 @@ def sequence_key(table: str, sequence: int) -> Key:
     return (table, sequence.to_bytes(8, "big"))
 
 
+def inbox_key(sequence: int, what: bytes) -> Key:
+    """In order of arrival, and of this thing alone: should the clock go back over a restart and a number come again,
+    an acknowledgement that comes late still means what it was given for."""
+    return ("inbox", sequence.to_bytes(8, "big") + what[:8])
+
+
+def split_sequence(id_: bytes) -> int:
+    """Of an outbox or inbox row."""
+    return int.from_bytes(id_[:8], "big")
+
+
 def waiting_prefix(peer: bytes) -> bytes:
     return peer
 

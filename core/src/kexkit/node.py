@@ -229,7 +229,7 @@ async def _last_sequence(store: Store) -> int:
     last = 0
     for table in ("outbox", "inbox"):
         async for key, _ in store.scan(table, reverse=True, limit=1):
-            last = max(last, int.from_bytes(key[1], "big"))
+            last = max(last, records.split_sequence(key[1]))
     return last
 
 

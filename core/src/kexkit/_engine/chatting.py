@@ -105,7 +105,7 @@ def take_in(draft: Draft, plain: Plain, sender: Device, setting: Setting, moment
     )
     draft.write(key, records.write(text))
     draft.write(records.order_key(peer, chat.clock, message_id), b"")
-    receipt = records.sequence_key("inbox", moment.sequence())
+    receipt = records.inbox_key(moment.sequence(), message_id)
     draft.write(receipt, records.write(records.Inbox(text=message_id)))
     yield from move_clock(draft, peer, chat.clock)
     draft.events.append(text_event(receipt[1], message_id, text, chat))

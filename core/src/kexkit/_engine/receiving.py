@@ -192,7 +192,7 @@ def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: Kexkit
     person = yield from load_person(draft, sender)
     if person.is_new or person.record.held >= HELD_PER_PEER:
         return
-    receipt = records.sequence_key("inbox", moment.sequence())
+    receipt = records.inbox_key(moment.sequence(), key[1][-8:])
     retried = not isinstance(refusal, Malformed)
     unreadable = records.Unreadable(author=sender, cause=str(refusal), at=moment.now, retried=retried)
     draft.rely(key, None)
