@@ -1,0 +1,138 @@
+"""What was sent and what was told, kept outside of every peer; and the rules that hold after every step."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from attrs import define, field, frozen
+
+from kexkit import _records as records
+from kexkit import limits
+from kexkit.api import Carriage, Envelope, Key
+from kexkit.events import FrameRefused, TextReceived, Unreadable
+from kexkit.secp256k1 import keccak256
+from kexkit_x3dh import frames
+from tests.world.ciphers import Ciphers
+from tests.world.peer import Peer
+
+Dump = dict[Key, tuple[bytes, int]]
+QUARANTINE = frozenset({"held", "inbox", "peer"})
+
+
+@frozen
+class SentText:
+    author: bytes
+    peer: bytes
+    text: str
+    at: int
+
+
+@define
+class Ledger:
+    """A failed rule is an AssertionError that names it."""
+
+    ciphers: Ciphers
+    sent: dict[bytes, SentText] = field(factory=dict)
+    told: dict[tuple[str, bytes], bytes] = field(factory=dict)
+    """(peer, message id): the receipt under which it was told"""
+    unreadable: Counter[str] = field(factory=Counter)
+    left: dict[tuple[bytes, ...], bytes] = field(factory=dict)
+    """a place in a session: the sealed bytes that left for it"""
+    wire: dict[tuple[str, Key], Envelope] = field(factory=dict)
+
+    def note_sent(self, peer: Peer, to: bytes, message_id: bytes, text: str) -> None:
+        assert message_id not in self.sent, "two texts have one id"
+        self.sent[message_id] = SentText(peer.me.identity, to, text, peer.now())
+
+    # --- after each step ---------------------------------------------------------------------------------------------
+
+    def check_told(self, peer: Peer) -> None:
+        """Only what was sent, as it was sent; each text under one receipt; nothing after it was acknowledged."""
+        for event in peer.read_inbox():
+            assert event.receipt not in peer.acked, "told again after it was acknowledged"
+            if isinstance(event, Unreadable):
+                self.unreadable[peer.name] += 1
+                continue
+            assert isinstance(event, TextReceived)
+            sent = self.sent.get(event.message_id)
+            assert sent is not None, "a text was told that nobody sent"
+            assert (event.author, event.text) == (sent.author, sent.text), "a text was told otherwise than it was sent"
+            assert peer.me.identity in (sent.peer, sent.author), "a text was told to somebody else"
+            receipt = self.told.setdefault((peer.name, event.message_id), event.receipt)
+            assert receipt == event.receipt, "a text was told twice"
+
+    def check_ciphers(self) -> None:
+        assert not self.ciphers.reused, self.ciphers.reused
+
+    def check_left(self, peer: Peer, envelope: Envelope) -> None:
+        """A place in a session's chain is used for one ciphertext, however often that is repeated."""
+        from kexkit._wire.protocol_message import parse
+
+        data = self.ciphers.inside(envelope.payload)
+        if data is None:
+            return
+        message = parse(data)
+        for frame in [*message.slots.values(), *(one.frame for one in message.frames)]:
+            place = place_of(peer, frame)
+            if place is not None:
+                digest = keccak256(frame)
+                assert self.left.setdefault(place, digest) == digest, "one place in a chain left with two ciphertexts"
+
+    def check_refusal(self, peer: Peer, before: Dump) -> None:
+        """If a step refused something, it changed nothing but the quarantine."""
+        causes = [cause for cause in peer.refusals() if not cause.startswith("contents:")]
+        if causes:
+            assert_quarantine_only(before, peer.rows.dump())
+
+    def check_bounds(self, peer: Peer) -> None:
+        check_bounds(peer)
+
+
+def place_of(peer: Peer, frame: bytes) -> tuple[bytes, ...] | None:
+    """The session and the number of a sealed frame, for mechanisms that have such a thing."""
+    if any(exchange.carriage is Carriage.SLOT for exchange in peer.engine.setting.exchanges):
+        try:
+            read = frames.read(frame)
+        except Exception:  # another mechanism's frame
+            read = None
+        if isinstance(read, frames.RatchetFrame):
+            return (b"x3dh", peer.me.identity, read.prekey, read.key, read.n.to_bytes(4, "big"))
+        if read is not None:
+            return None
+    return (b"psk", peer.me.identity, frame[:32])
+
+
+def changed_rows(before: Dump, after: Dump) -> set[Key]:
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def assert_quarantine_only(before: Dump, after: Dump) -> None:
+    """Nothing changed but a placeholder, the held frame, and the count of such frames."""
+    for key in changed_rows(before, after):
+        assert key[0] in QUARANTINE, f"a refusal changed a row of {key[0]}"
+        if key[0] != "peer":
+            assert key not in before, f"a refusal changed or dropped a row of {key[0]}"
+            continue
+        was, now = records.read_peer(before[key][0]), records.read_peer(after[key][0])
+        assert now.held == was.held + 1, "a refusal counted wrongly"
+        now.held = was.held
+        assert now == was, "a refusal changed what is known of a peer"
+
+
+def check_bounds(peer: Peer) -> None:
+    """No row, and no number of rows, grows with what others send."""
+    sessions, held = set[bytes](), Counter[bytes]()
+    for identity, row in peer.table("peer").items():
+        person = records.read_peer(row.value)
+        assert len(person.devices) <= limits.DEVICES_PER_PEER
+        for device in person.devices:
+            by_mechanism = Counter(ref.mechanism for ref in device.sessions)
+            assert not by_mechanism or max(by_mechanism.values()) <= limits.SESSIONS_PER_DEVICE
+            sessions |= {ref.id for ref in device.sessions}
+        assert person.held <= limits.HELD_PER_PEER
+        held[identity] = person.held
+    stored = set(peer.table("session")) - set(peer.table("half"))
+    assert stored == sessions, "sessions are stored that no device has, or the reverse"
+    counted = Counter(id_[:33] for id_ in peer.table("held"))
+    assert +counted == +held, "held frames are miscounted"
+    assert len(peer.table("half")) <= limits.HALF_OPEN
