@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from kexkit.api import NOTHING, Step, Wants
 from kexkit.errors import Limit, Replayed, StoreCorrupt
 from kexkit.testing.key_exchange_party import Sent
 from kexkit.testing.pair import Pair
@@ -171,13 +172,23 @@ def test_kept_keys_expire_by_the_clock_too() -> None:
 
 def test_in_order_nothing_is_asked_for_and_nothing_kept() -> None:
     pair = met()
-    asked: list[frozenset[bytes]] = []
-    look_up = pair.bob.look_up
-    pair.bob.look_up = lambda row: asked.append(frozenset((row,))) or look_up(row)  # type: ignore[method-assign,func-returns-value]
     for number in range(5):
-        follow(pair, b"%d" % number)
+        sent = seal(pair.alice, pair.bob, b"%d" % number)
+        step = session(pair.bob, pair.alice).receive(sent.frame, NOTHING, ctx=pair.bob.context)
+        assert isinstance(step, Step)
+        assert (dict(step.keep), step.drop) == ({}, ())
+        pair.bob.receive(sent)
         turn(pair)
-    assert (asked, owned_rows(pair)) == ([], 0)
+
+
+def test_out_of_order_one_row_is_asked_for() -> None:
+    pair = met()
+    (lost,) = lose(pair, 1)
+    follow(pair)
+    wanted = session(pair.bob, pair.alice).receive(lost.frame, NOTHING, ctx=pair.bob.context)
+    assert isinstance(wanted, Wants)
+    assert len(wanted.rows) == 1
+    assert wanted.rows < set(pair.bob.drawer)
 
 
 def test_a_lost_record_hinders_no_message() -> None:
