@@ -12,7 +12,7 @@ from attrs import frozen
 from google.protobuf.message import DecodeError, Message
 
 from kexkit._pb.record import record_pb2 as pb
-from kexkit.api import Change, Envelope, Key, Row
+from kexkit.api import Change, Device, Envelope, Key, Row
 from kexkit.errors import StoreCorrupt, StoreNewer
 
 FORMAT: Final = 1
@@ -27,6 +27,7 @@ Outgoing = pb.Outgoing
 Held = pb.Held
 Inbox = pb.Inbox
 Unreadable = pb.Unreadable
+Question = pb.Question
 Own = pb.Own
 Self = pb.Self
 Chat = pb.Chat
@@ -70,6 +71,11 @@ def session_key(session_id: bytes) -> Key:
 def half_key(session_id: bytes) -> Key:
     """Accepted from an opening that does not say who sent it, and not yet proven."""
     return ("half", session_id)
+
+
+def place_key(session_id: bytes) -> Key:
+    """Among whose sessions a session stands."""
+    return ("place", session_id)
 
 
 def drawer_prefix(mechanism: str) -> bytes:
@@ -173,6 +179,14 @@ def read_session(value: bytes) -> StoredSession:
         return StoredSession(value[1 : 1 + size].decode(), value[1 + size :])
     except (IndexError, UnicodeDecodeError):
         raise StoreCorrupt("A session row does not parse.") from None
+
+
+def write_place(device: Device) -> bytes:
+    return device.identity + device.installation.encode()
+
+
+def read_place(value: bytes) -> Device:
+    return Device(value[:33], value[33:].decode())
 
 
 def write_row(row: Row) -> bytes:

@@ -63,6 +63,18 @@ class Unreadable:
 
 
 @frozen
+class Question:
+    """A session cannot go on without a person: show `text`, and give the answer to `Node.answer`."""
+
+    receipt: bytes = field(repr=False)
+    session_id: bytes
+    peer: bytes | None
+    """None: not proven yet"""
+    kind: str
+    text: str = field(repr=False)
+
+
+@frozen
 class DeliveryChanged:
     """A text of ours came further."""
 
@@ -136,7 +148,7 @@ class EventsMissed:
     count: int
 
 
-DurableEvent: TypeAlias = TextReceived | Unreadable
+DurableEvent: TypeAlias = TextReceived | Unreadable | Question
 Event: TypeAlias = (
     DurableEvent
     | DeliveryChanged

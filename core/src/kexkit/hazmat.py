@@ -89,6 +89,10 @@ class SecurityLayer:
         opened: tuple[Plain, ...] | None = self.shell.perform(self._open(sender, message)).result  # type: ignore[assignment]  # the flow's own result
         return opened
 
+    def restart(self) -> None:
+        """As after a restart of a process whose rows are in a store: every session is restored from its row."""
+        self.shell.forget_sessions()
+
     # --- flows -------------------------------------------------------------------------------------------------------
 
     def _moment(self) -> Moment:

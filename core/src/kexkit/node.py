@@ -16,10 +16,10 @@ from kexkit._engine.engine import Engine
 from kexkit._engine.requests import Flow, Moment, Outcome
 from kexkit._engine.setting import Setting
 from kexkit._shell.runtime import Runtime
-from kexkit.api import Context, Device, Guarantee, Identity, KeyExchange, Store, Transport
+from kexkit.api import Answer, Context, Device, Guarantee, Identity, KeyExchange, Store, Transport
 from kexkit.contact import ContactCode, parse_contact_code
 from kexkit.errors import InvalidInput, UnknownPeer
-from kexkit.events import Delivery, Event
+from kexkit.events import Delivery, Event, Question
 from kexkit.identity import SoftwareIdentity
 from kexkit.policy import Policy
 
@@ -118,7 +118,7 @@ class Node:
         return Sent(await runtime.perform(flow), identity)
 
     def events(self) -> AsyncIterator[Event]:
-        """Durable events first, again after every start until acknowledged; then whatever happens. One reader."""
+        """Durable events until acknowledged, over restarts too, and whatever happens. A new reader ends the last."""
         return self._runtime.inbox.events()
 
     async def ack(self, event: Event) -> None:
@@ -127,6 +127,14 @@ class Node:
         if receipt is not None:
             runtime = self._runtime
             await runtime.perform(lambda: runtime.engine.acknowledge(receipt))
+
+    async def answer(self, question: Question, value: bytes) -> bool:
+        """What a person says to a session's question. False: that session is over."""
+        runtime = self._runtime
+        answered: bool = await runtime.perform(
+            lambda: runtime.engine.cue(question.session_id, Answer(value), runtime.moment(), question.receipt)
+        )
+        return answered
 
     async def history(self, peer: bytes | Contact, *, limit: int = 50, before: int | None = None) -> list[StoredText]:
         """The last texts of a chat, oldest first; `before` is the clock to end at."""

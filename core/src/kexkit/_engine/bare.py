@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from kexkit import _records as records
 from kexkit._engine.chatting import take_texts
-from kexkit._engine.drawer import Fetched, ask, end, take
-from kexkit._engine.opening import place, receive_in
+from kexkit._engine.drawer import Fetched, ask, end, guarded, take
+from kexkit._engine.opening import place, progress
 from kexkit._engine.peers import Person, load_person, save_person
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live, load_one, scan
-from kexkit._engine.sealing import flights
+from kexkit._engine.sealing import Sealed, flights
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
-from kexkit.api import Device, Envelope, KeyExchange, Opening, Step
+from kexkit.api import Cue, Device, Envelope, KeyExchange, Opening, Step
 from kexkit.errors import Limit, Malformed, MechanismMissing, PolicyRefused
 from kexkit.events import PeerMet
 from kexkit.limits import BARE_TAG_BYTES, HALF_OPEN, HALF_OPEN_MS
@@ -62,7 +62,7 @@ def _answer_opening(
     draft.write(records.half_key(after.session.id), b"")
     expiry = records.timer_key(moment.now + HALF_OPEN_MS, records.Timer.HALF_EXPIRY, after.session.id)
     draft.write(expiry, b"")
-    yield from _settle(draft, None, after, exchange, step, setting, moment, keys)
+    yield from settle(draft, None, after, exchange, step, setting, moment, keys, heard=True)
 
 
 def _into(
@@ -74,29 +74,30 @@ def _into(
     moment: Moment,
     keys: TopicKeys,
 ) -> Flow[None]:
-    """A frame for a session that exists, placed among a person's or still half open."""
-    peer = session.session.peer
-    if peer is not None:
-        person = yield from load_person(draft, peer.identity)
-        ref = next((r for d in person.record.devices for r in d.sessions if r.id == session.session.id), None)
-        if ref is not None:
-            plains, answers = yield from receive_in(draft, person, ref, session, exchange, frame, moment)
-            save_person(draft, person)
-            yield from take_texts(draft, plains, peer, setting, moment)
-            for envelope in (yield from envelopes_to(draft, person, answers, setting, moment, keys)):
-                queue(draft, envelope, moment)
-            return
+    """A frame for a session that exists."""
     fetched: Fetched = {}
     step: Step = yield from ask(
         draft, exchange.name, lambda have: session.session.receive(frame, have, ctx=moment.context), fetched
     )
     after = take(draft, exchange, session, step, fetched, moment)
-    if after is None:
-        draft.remove(records.half_key(session.session.id))
-    yield from _settle(draft, session, after, exchange, step, setting, moment, keys)
+    yield from settle(draft, session, after, exchange, step, setting, moment, keys, heard=True)
 
 
-def _settle(
+def cue_session(
+    draft: Draft, session_id: bytes, cue: Cue, setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[bool]:
+    """Its time has come, a person answered, or it shall end. False: there is no such session."""
+    session = yield from live(draft, session_id)
+    exchange = setting.by_name.get(session.mechanism) if session is not None else None
+    if session is None or exchange is None:
+        return False
+    step = guarded(exchange.name, lambda: session.session.cue(cue, ctx=moment.context))
+    after = take(draft, exchange, session, step, {}, moment)
+    yield from settle(draft, session, after, exchange, step, setting, moment, keys, heard=False)
+    return True
+
+
+def settle(
     draft: Draft,
     before: LiveSession | None,
     after: LiveSession | None,
@@ -105,29 +106,59 @@ def _settle(
     setting: Setting,
     moment: Moment,
     keys: TopicKeys,
+    *,
+    heard: bool,
 ) -> Flow[None]:
-    """Answer; and once the session has proven its peer, give it its place."""
-    peer = after.session.peer if after is not None else None
-    if peer is None or after is None:
+    """After a Step that no signed envelope brought: answer, and once the session has proven its peer, place it."""
+    session = after or before
+    assert session is not None
+    placed = yield from load_one(draft, records.place_key(session.session.id))
+    peer = session.session.peer or (records.read_place(placed.value) if placed is not None else None)
+    if peer is None:
         if step.plain:
             raise broken(exchange.name, "it opened a text of nobody")
+        if after is None:
+            draft.remove(records.half_key(session.session.id))
         nobody = Person(b"", None, records.new_peer())
-        for envelope in (yield from envelopes_to(draft, nobody, flights("", exchange, step), setting, moment, keys)):
-            queue(draft, envelope, moment)
+        yield from _answer(draft, nobody, flights("", exchange, step), setting, moment, keys)
         return
     person = yield from load_person(draft, peer.identity)
+    ref = next((r for d in person.record.devices for r in d.sessions if r.id == session.session.id), None)
+    if ref is not None and before is not None:
+        progress(draft, person, ref, peer.installation, before, after, moment, heard=heard)
+    elif after is not None:
+        yield from _introduce(draft, person, peer, exchange, after, setting, moment, keys)
+    save_person(draft, person)
+    yield from take_texts(draft, step.plain, peer, setting, moment)
+    yield from _answer(draft, person, flights(peer.installation, exchange, step), setting, moment, keys)
+
+
+def _introduce(
+    draft: Draft,
+    person: Person,
+    peer: Device,
+    exchange: KeyExchange,
+    session: LiveSession,
+    setting: Setting,
+    moment: Moment,
+    keys: TopicKeys,
+) -> Flow[None]:
+    """Its peer is proven: from now on it is one of their device's sessions."""
     if person.is_new and not setting.policy.hear_strangers:
         raise PolicyRefused("A stranger wrote, and the policy hears none.")
     if person.is_new:
         draft.events.append(PeerMet(person.identity))
         draft.channels.append(keys.negotiated(person.identity, moment))
-    draft.remove(records.half_key(after.session.id))
-    yield from place(draft, person, peer.installation, exchange, after, moment)
-    save_person(draft, person)
-    yield from take_texts(draft, step.plain, Device(peer.identity, peer.installation), setting, moment)
-    answers = flights(peer.installation, exchange, step)
-    for envelope in (yield from envelopes_to(draft, person, answers, setting, moment, keys)):
-        queue(draft, envelope, moment)
+    draft.remove(records.half_key(session.session.id))
+    yield from place(draft, person, peer.installation, exchange, session, moment)
+
+
+def _answer(
+    draft: Draft, person: Person, answers: list[Sealed], setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[None]:
+    if answers:
+        for envelope in (yield from envelopes_to(draft, person, answers, setting, moment, keys)):
+            queue(draft, envelope, moment)
 
 
 def expire_half(draft: Draft, session_id: bytes, setting: Setting, moment: Moment) -> Flow[None]:

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from kexkit import _records as records
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, broken, load
-from kexkit.api import NOTHING, Have, Hear, KeyExchange, Row, Session, Step, Wants
+from kexkit.api import NOTHING, Ask, Have, Hear, KeyExchange, Row, Session, Step, Wants
 from kexkit.errors import KexkitError, PluginError
+from kexkit.events import Question
 from kexkit.limits import WANTS_ROUNDS
 
 T = TypeVar("T")
@@ -86,6 +87,9 @@ def take(
     if step.drop:
         discard(draft, mechanism, step.drop, fetched)
     after = step.session
+    if step.asks and after is not None:
+        for question in step.asks:
+            _put_question(draft, question, after, moment)
     if after is None:
         if before is not None:
             end(draft, mechanism, before, moment)
@@ -100,6 +104,21 @@ def take(
     successor = LiveSession(after, mechanism, relied + 1)
     draft.sessions[after.id] = successor
     return successor
+
+
+def _put_question(draft: Draft, ask: Ask, session: Session, moment: Moment) -> None:
+    """It stands in the inbox until a person has answered, over restarts too."""
+    peer = session.peer
+    question = records.Question(
+        session=session.id, peer=peer.identity if peer is not None else b"", kind=ask.kind, text=ask.text
+    )
+    receipt = records.sequence_key("inbox", moment.sequence())
+    draft.write(receipt, records.write(records.Inbox(question=question)))
+    draft.events.append(question_event(receipt[1], question))
+
+
+def question_event(receipt: bytes, stored: records.Question) -> Question:
+    return Question(receipt, stored.session, stored.peer or None, stored.kind, stored.text)
 
 
 def rehear(
@@ -141,6 +160,7 @@ def end(draft: Draft, mechanism: str, session: LiveSession, moment: Moment) -> N
     key = records.session_key(session.session.id)
     draft.given.setdefault(key, session.revision)
     draft.remove(key)
+    draft.remove(records.place_key(session.session.id))
     draft.sessions[session.session.id] = None
     rehear(draft, session.session.hears, NOWHERE, mechanism)
     if session.session.due is not None:

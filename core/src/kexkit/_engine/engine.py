@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 from kexkit import _records as records
 from kexkit._engine import offering, receiving, sending, timing
+from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, Outcome, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
-from kexkit.api import Envelope, Key, Versioned
+from kexkit.api import Cue, Envelope, Key, Versioned
 from kexkit.contact import ContactCode
 from kexkit.errors import PluginMissing, UnknownPeer
 from kexkit.events import Delivery, DeliveryChanged
@@ -88,6 +89,14 @@ class Engine:
     def receive(self, envelope: Envelope, moment: Moment) -> Flow[Outcome]:
         channels = self.channels_of(envelope.topic)
         return (yield from receiving.receive(envelope, channels, self.setting, moment, self._keys))
+
+    def cue(self, session_id: bytes, cue: Cue, moment: Moment, receipt: bytes = b"") -> Flow[Outcome]:
+        """A person answered a session's question, or it shall end. The result: whether there is such a session."""
+        draft = Draft()
+        found = yield from cue_session(draft, session_id, cue, self.setting, moment, self._keys)
+        if receipt:
+            draft.remove(("inbox", receipt))
+        return draft.outcome(found)
 
     def tick(self, moment: Moment) -> Flow[Outcome]:
         """Work off one due timer; the result says when to come again."""

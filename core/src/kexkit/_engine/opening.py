@@ -12,7 +12,7 @@ from kexkit._engine.peers import Person, add_session, advance, advert_of, ensure
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.sealing import Sealed, bind_of, flights, opened_event
 from kexkit._engine.setting import Setting
-from kexkit._transitions import Cause
+from kexkit._transitions import Cause, State
 from kexkit.api import Device, Guarantee, KeyExchange, Opening, Plain, Step
 from kexkit.errors import Limit, NotMine, PolicyRefused, Refusal
 
@@ -53,16 +53,32 @@ def receive_in(
     )
     after = take(draft, exchange, session, step, fetched, moment)
     installation = _installation_of(person, ref)
+    progress(draft, person, ref, installation, session, after, moment, heard=True)
+    return step.plain, flights(installation, exchange, step)
+
+
+def progress(
+    draft: Draft,
+    person: Person,
+    ref: records.SessionRef,
+    installation: str,
+    before: LiveSession,
+    after: LiveSession | None,
+    moment: Moment,
+    *,
+    heard: bool,
+) -> None:
+    """A session has moved on: so may its state, by the table, and then what waits for it is looked at again."""
     if after is None:
         _forget(person, ref)
-        return step.plain, flights(installation, exchange, step)
-    risen = session.session.grade is None and after.session.grade is not None
+        awaken(draft, person.identity, moment)
+        return
+    risen = before.session.grade is None and after.session.grade is not None and State(ref.state) is State.OPENING
     if risen:
         advance(person, ref, Cause.READY)
         draft.events.append(opened_event(person, installation, after, ours=ref.ours))
-    if advance(person, ref, Cause.HEARD) or risen:
+    if (heard and advance(person, ref, Cause.HEARD)) or risen:
         awaken(draft, person.identity, moment)
-    return step.plain, flights(installation, exchange, step)
 
 
 def _accept(
@@ -97,8 +113,7 @@ def place(
     device = ensure_device(person, installation)
     if device is None:
         raise Limit("The peer has too many devices; the new one is not heard.")
-    yield from add_session(draft, device, exchange, session, ours=False, moment=moment)
-    person.changed = True
+    yield from add_session(draft, person, device, exchange, session, ours=False, moment=moment)
     if session.session.grade is not None:
         draft.events.append(opened_event(person, installation, session, ours=False))
     awaken(draft, person.identity, moment)

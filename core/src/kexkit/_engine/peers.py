@@ -119,6 +119,7 @@ def targets(person: Person, setting: Setting) -> list[records.PeerDevice]:
 
 def add_session(
     draft: Draft,
+    person: Person,
     device: records.PeerDevice,
     exchange: KeyExchange,
     session: LiveSession,
@@ -145,6 +146,9 @@ def add_session(
             end(draft, mechanism, displaced, moment)
         same.remove(oldest)
         device.sessions.remove(oldest)
+    person.changed = True
+    place = Device(person.identity, device.installation)
+    draft.write(records.place_key(session.session.id), records.write_place(place))
     return device.sessions.add(
         mechanism=mechanism,
         id=session.session.id,

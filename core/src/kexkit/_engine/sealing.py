@@ -155,8 +155,7 @@ def _begin(
     session = take(draft, exchange, None, step, fetched, moment)
     if session is None:
         raise broken(exchange.name, "initiate() made no session")
-    yield from add_session(draft, device, exchange, session, ours=True, moment=moment)
-    person.changed = True
+    yield from add_session(draft, person, device, exchange, session, ours=True, moment=moment)
     leaving: list[Sealed | Postponed] = list(flights(device.installation, exchange, step))
     if not setting.policy.permits(session.session.grade):
         return [*leaving, Postponed(device.installation, "the session does not yet give what the policy demands")]

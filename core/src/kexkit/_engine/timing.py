@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kexkit import _records as records
-from kexkit._engine.bare import expire_half
-from kexkit._engine.drawer import guarded, take
+from kexkit._engine.bare import cue_session, expire_half
 from kexkit._engine.offering import advertise, renew
-from kexkit._engine.opening import awaken
-from kexkit._engine.peers import Person, load_person, save_person
 from kexkit._engine.receiving import IDENTITY_BYTES, expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
-from kexkit._engine.sealing import flights
 from kexkit._engine.sending import flush
 from kexkit._engine.setting import Setting
-from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
+from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Due
 from kexkit.limits import PURGE_BATCH, SEEN_DAYS
 
@@ -81,32 +77,7 @@ def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Mome
     session = yield from live(draft, session_id)
     if session is None or session.session.due is None or session.session.due > moment.now:
         return
-    exchange = setting.by_name.get(session.mechanism)
-    if exchange is None:
-        return
-    step = guarded(exchange.name, lambda: session.session.cue(Due(), ctx=moment.context))
-    take(draft, exchange, session, step, {}, moment)
-    peer = session.session.peer
-    if peer is None or not (step.frames or step.session is None):
-        return
-    person = yield from load_person(draft, peer.identity)
-    envelopes = yield from envelopes_to(
-        draft, person, flights(peer.installation, exchange, step), setting, moment, keys
-    )
-    for envelope in envelopes:
-        queue(draft, envelope, moment)
-    if step.session is None:
-        _forget(person, session_id)
-        awaken(draft, peer.identity, moment)
-    save_person(draft, person)
-
-
-def _forget(person: Person, session_id: bytes) -> None:
-    for device in person.record.devices:
-        for ref in list(device.sessions):
-            if ref.id == session_id:
-                device.sessions.remove(ref)
-                person.changed = True
+    yield from cue_session(draft, session_id, Due(), setting, moment, keys)
 
 
 def _expire(draft: Draft, key: tuple[str, bytes], moment: Moment) -> Flow[None]:

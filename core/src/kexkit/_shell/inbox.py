@@ -3,68 +3,100 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
 
 import anyio
 
 from kexkit import _records as records
 from kexkit._engine.chatting import chat_of, text_event
+from kexkit._engine.drawer import question_event
 from kexkit._engine.receiving import unreadable_event
 from kexkit.api import Key, Store, Versioned
-from kexkit.errors import LocalError
-from kexkit.events import DurableEvent, Event, EventsMissed, TextReceived, Unreadable
+from kexkit.events import DurableEvent, Event, EventsMissed, Question, TextReceived, Unreadable
 from kexkit.limits import EVENTS_KEPT, INBOX_PAGE
 
 
 class Inbox:
-    """One reader at a time. Nothing durable is kept in memory, so an application may be as slow as it likes."""
+    """Nothing durable is kept in memory, so an application may be as slow as it likes. The newest reader reads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._told_once: deque[Event] = deque()
         self._missed = 0
         self._bell = anyio.Event()
-        self._reading = False
+        self._reader: Reader | None = None
 
     def note(self, event: Event) -> None:
         """After the commit."""
-        if not isinstance(event, (TextReceived, Unreadable)):
+        if not isinstance(event, (TextReceived, Unreadable, Question)):
             if len(self._told_once) >= EVENTS_KEPT:
                 self._told_once.popleft()
                 self._missed += 1
             self._told_once.append(event)
         self._bell.set()
 
-    async def events(self) -> AsyncIterator[Event]:
-        if self._reading:
-            raise LocalError("The events are being read already.", advice="Read them in one place.")
-        self._reading = True
-        try:
-            position = b""
-            while True:
-                while self._told_once:
-                    yield self._told_once.popleft()
-                if self._missed:
-                    missed, self._missed = self._missed, 0
-                    yield EventsMissed(missed)
-                self._bell = anyio.Event()
-                page = [row async for row in self._store.scan("inbox", position, limit=INBOX_PAGE)]
-                for key, row in page:
-                    position = key[1] + b"\x00"
-                    event = await self._read(key, row)
-                    if event is not None:
-                        yield event
-                if not page and not self._told_once:
-                    await self._bell.wait()
-        finally:
-            self._reading = False
+    def events(self) -> Reader:
+        """From the first event that is not acknowledged. An earlier reader, if there is one, is at its end."""
+        self._reader = Reader(self)
+        self._bell.set()
+        return self._reader
 
-    async def _read(self, key: Key, row: Versioned) -> DurableEvent | None:
+    def is_current(self, reader: Reader) -> bool:
+        return self._reader is reader
+
+    def next_told_once(self) -> Event | None:
+        if self._told_once:
+            return self._told_once.popleft()
+        if self._missed:
+            missed, self._missed = self._missed, 0
+            return EventsMissed(missed)
+        return None
+
+    async def page(self, position: bytes) -> list[tuple[Key, Versioned]]:
+        """Durable events from there on. The bell is set anew first: what comes meanwhile rings it."""
+        self._bell = anyio.Event()
+        return [row async for row in self._store.scan("inbox", position, limit=INBOX_PAGE)]
+
+    async def news(self) -> None:
+        await self._bell.wait()
+
+    async def read(self, key: Key, row: Versioned) -> DurableEvent | None:
         entry = records.read_inbox(row.value)
         if entry.WhichOneof("event") == "unreadable":
             return unreadable_event(key[1], entry.unreadable)
+        if entry.WhichOneof("event") == "question":
+            return question_event(key[1], entry.question)
         found = (await self._store.load((records.text_key(entry.text),))).get(records.text_key(entry.text))
         if found is None:
             return None
         text = records.read_text(found.value)
         return text_event(key[1], entry.text, text, chat_of(text))
+
+
+class Reader:
+    """An asynchronous iterator of events. It may be left at any time, and another one begun."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._position = b""
+        self._page: deque[tuple[Key, Versioned]] = deque()
+
+    def __aiter__(self) -> Reader:
+        return self
+
+    async def __anext__(self) -> Event:
+        inbox = self._inbox
+        while inbox.is_current(self):
+            told = inbox.next_told_once()
+            if told is not None:
+                return told
+            if not self._page:
+                self._page.extend(await inbox.page(self._position))
+            if not self._page:
+                await inbox.news()
+                continue
+            key, row = self._page.popleft()
+            self._position = key[1] + b"\x00"
+            event = await inbox.read(key, row)
+            if event is not None:
+                return event
+        raise StopAsyncIteration

@@ -80,32 +80,32 @@ class Runtime:
             async with self._tasks():
                 yield
         except BaseExceptionGroup as group:  # what the application raised inside comes out as it was
-            if len(group.exceptions) == 1:
-                raise group.exceptions[0] from None
-            raise
+            raise _innermost(group) from None
 
     @asynccontextmanager
     async def _tasks(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            self._open = True
-            tasks.start_soon(self.writer.run)
+        """The writer outlives the others, so that whatever they have begun is answered."""
+        async with anyio.create_task_group() as lasting:
+            lasting.start_soon(self.writer.run)
             try:
+                self._open = True
                 await self.perform(lambda: self.engine.start(self.moment()))
                 await self._transmitter.load_backlog()
-                tasks.start_soon(self._transmitter.run, tasks)
-                tasks.start_soon(self._keep_time)
-                tasks.start_soon(self._let_riders_go)
-                tasks.start_soon(self._watch)
-                tasks.start_soon(self._receive)
-                self._log.info("node opened")
-                yield
-                with anyio.move_on_after(CLOSE_GRACE_S):
-                    await self.flushed()
+                async with anyio.create_task_group() as tasks:
+                    for task in (self._keep_time, self._let_riders_go, self._watch, self._receive):
+                        tasks.start_soon(task)
+                    tasks.start_soon(self._transmitter.run, tasks)
+                    self._log.info("node opened")
+                    try:
+                        yield
+                        with anyio.move_on_after(CLOSE_GRACE_S):
+                            await self.flushed()
+                    finally:
+                        tasks.cancel_scope.cancel()
             finally:
                 self._open = False
                 with anyio.CancelScope(shield=True):
                     await self.writer.close()
-                tasks.cancel_scope.cancel()
 
     # --- after a commit ----------------------------------------------------------------------------------------------
 
@@ -233,3 +233,9 @@ class Runtime:
                 self._tell(TransportTrouble(str(failed), wait))
             await anyio.sleep(wait)
             wait = min(wait * 2, BACKOFF_LAST_S)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

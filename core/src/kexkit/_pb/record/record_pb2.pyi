@@ -121,12 +121,14 @@ class Held(_message.Message):
     def __init__(self, envelope: _Optional[_Union[Outgoing, _Mapping]] = ..., cause: _Optional[str] = ..., inbox: _Optional[bytes] = ...) -> None: ...
 
 class Inbox(_message.Message):
-    __slots__ = ("text", "unreadable")
+    __slots__ = ("text", "unreadable", "question")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     UNREADABLE_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
     text: bytes
     unreadable: Unreadable
-    def __init__(self, text: _Optional[bytes] = ..., unreadable: _Optional[_Union[Unreadable, _Mapping]] = ...) -> None: ...
+    question: Question
+    def __init__(self, text: _Optional[bytes] = ..., unreadable: _Optional[_Union[Unreadable, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ...) -> None: ...
 
 class Unreadable(_message.Message):
     __slots__ = ("author", "installation", "cause", "at", "retried")
@@ -141,6 +143,18 @@ class Unreadable(_message.Message):
     at: int
     retried: bool
     def __init__(self, author: _Optional[bytes] = ..., installation: _Optional[str] = ..., cause: _Optional[str] = ..., at: _Optional[int] = ..., retried: bool = ...) -> None: ...
+
+class Question(_message.Message):
+    __slots__ = ("session", "peer", "kind", "text")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    peer: bytes
+    kind: str
+    text: str
+    def __init__(self, session: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Own(_message.Message):
     __slots__ = ("public", "renew", "seq")
