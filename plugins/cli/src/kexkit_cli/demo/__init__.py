@@ -1,0 +1,1 @@
+"""Two peers, a relay and a story."""

@@ -1,0 +1,101 @@
+"""What the command returns to the shell. This table is the only one; README.md tells it to people, a test compares."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from kexkit.errors import (
+    Forged,
+    InvalidInput,
+    KexkitError,
+    Limit,
+    LocalError,
+    Malformed,
+    NoCommonMechanism,
+    NoOffer,
+    NotForThisDevice,
+    OfferExpired,
+    OfferForeign,
+    OfferNotYetValid,
+    PeerError,
+    PluginError,
+    PolicyRefused,
+    Replayed,
+    Unknown,
+    UnknownPeer,
+)
+
+
+class Exit(IntEnum):
+    """One number for each kind of outcome that a script would tell apart."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    NOT_CONFIRMED = 4
+    UNREADABLE = 5
+    UNTRUSTED = 6
+    REFUSED = 7
+    PLUGIN = 8
+    INTERRUPTED = 130
+
+
+MEANING = {
+    Exit.OK: "done",
+    Exit.FAILURE: "failure: the sentence on stderr says which",
+    Exit.USAGE: "wrong usage, or an argument or setting that cannot be read",
+    Exit.NOT_FOUND: "no such profile, or no such peer",
+    Exit.NOT_CONFIRMED: "not confirmed in time: the relay does not have it yet, or nothing came",
+    Exit.UNREADABLE: "a message came that could not be decrypted",
+    Exit.UNTRUSTED: "an identity is not what it should be, or a signature does not verify",
+    Exit.REFUSED: "negotiation refused: by policy, or because no key exchange is common",
+    Exit.PLUGIN: "a plugin is missing, incompatible or broken",
+    Exit.INTERRUPTED: "interrupted",
+}
+
+
+class NoSuchProfile(LocalError):
+    """There is no such profile here."""
+
+
+class ProfileUnusable(LocalError):
+    """The profile's folder cannot be read or written."""
+
+
+class NotConfirmed(LocalError):
+    """It was not confirmed in time."""
+
+
+class MessageUnreadable(PeerError):
+    """A message came that could not be decrypted."""
+
+
+#: The first class that fits decides, so a subclass with its own code stands before its parent.
+BY_ERROR: tuple[tuple[type[KexkitError], Exit], ...] = (
+    (NoSuchProfile, Exit.NOT_FOUND),
+    (UnknownPeer, Exit.NOT_FOUND),
+    (NotConfirmed, Exit.NOT_CONFIRMED),
+    (MessageUnreadable, Exit.UNREADABLE),
+    (Unknown, Exit.UNREADABLE),
+    (Replayed, Exit.UNREADABLE),
+    (NotForThisDevice, Exit.UNREADABLE),
+    (OfferForeign, Exit.UNTRUSTED),
+    (Forged, Exit.UNTRUSTED),
+    (NoCommonMechanism, Exit.REFUSED),
+    (PolicyRefused, Exit.REFUSED),
+    (NoOffer, Exit.REFUSED),
+    (OfferExpired, Exit.REFUSED),
+    (OfferNotYetValid, Exit.REFUSED),
+    (PluginError, Exit.PLUGIN),
+    (InvalidInput, Exit.USAGE),
+    (Malformed, Exit.USAGE),
+    (Limit, Exit.USAGE),
+)
+
+
+def exit_of(error: KexkitError) -> Exit:
+    for kind, code in BY_ERROR:
+        if isinstance(error, kind):
+            return code
+    return Exit.FAILURE

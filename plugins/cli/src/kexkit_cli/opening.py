@@ -1,0 +1,128 @@
+"""From a profile to an open node: plugins, the store, and a transport where one is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+from kexkit import WITHOUT_FORWARD_SECRECY, Node, Plugins, Policy, load_plugins, open_node
+from kexkit.api import Transport
+from kexkit.errors import PluginMissing
+
+from kexkit_cli.console import Console
+from kexkit_cli.invocation import Invocation
+from kexkit_cli.offline import Offline
+from kexkit_cli.profiles import Config, Profile, enabled_plugins, the_profile
+
+DEFAULT_RELAY = "ws://127.0.0.1:8765"
+T = TypeVar("T")
+
+
+@frozen
+class Opened:
+    """A profile at work."""
+
+    node: Node
+    plugins: Plugins
+    profile: Profile
+    policy: Policy
+
+
+def loaded_plugins(invocation: Invocation, config: Config, console: Console) -> Plugins:
+    """What is enabled. A name that is not installed is an error; a plugin that fails is told, and the others work."""
+    names = enabled_plugins(invocation, config)
+    plugins = load_plugins(names, config.plugins)
+    for report in plugins.reports:
+        if report.state != "quarantined":
+            continue
+        if not report.distribution:
+            raise PluginMissing(
+                f"There is no plugin {report.name!r} here.",
+                plugin=report.name,
+                advice="Install it, or enable others with --plugins. See: kexkit plugins list",
+            )
+        console.note(f"{report.owner} is not used: {report.reason}.")
+    if not plugins.key_exchanges:
+        raise PluginMissing("No plugin that is enabled brings a key exchange.", advice="See: kexkit plugins list")
+    return plugins
+
+
+def _chosen(kind: str, wanted: str | None, brought: Mapping[str, T]) -> str:
+    if wanted is not None:
+        return wanted
+    if not brought:
+        raise PluginMissing(f"No plugin that is enabled brings a {kind}.", advice="See: kexkit plugins list")
+    return next(iter(brought))
+
+
+def _settings_of(plugins: Plugins, config: Config, thing: str) -> dict[str, str]:
+    """Of the plugin that brought it."""
+    for report in plugins.reports:
+        if thing in report.provides:
+            return dict(config.plugins.get(report.name, {}))
+    return {}
+
+
+def chosen_store(plugins: Plugins, config: Config, folder: Path) -> tuple[str, dict[str, str]]:
+    """Its name, and what to open it with."""
+    name = _chosen("store", config.store, plugins.stores)
+    return name, {"path": str(folder), **_settings_of(plugins, config, f"store {name}")}
+
+
+def chosen_transport(plugins: Plugins, config: Config, relay: str | None) -> tuple[str, dict[str, str]]:
+    """Its name, and what to open it with. `relay`: a URL that overrides the profile's."""
+    name = _chosen("transport", config.transport, plugins.transports)
+    settings = _settings_of(plugins, config, f"transport {name}")
+    url = relay or config.relay
+    if url is not None:
+        settings["url"] = url
+    elif name == "relay":
+        settings.setdefault("url", DEFAULT_RELAY)
+    return name, settings
+
+
+def policy_of(config: Config, *, without_forward_secrecy: bool = False) -> Policy:
+    return Policy() if config.forward_secrecy and not without_forward_secrecy else WITHOUT_FORWARD_SECRECY
+
+
+@asynccontextmanager
+async def opened(
+    invocation: Invocation, console: Console, *, online: bool = False, without_forward_secrecy: bool = False
+) -> AsyncIterator[Opened]:
+    """The profile that was asked for; offline it is quick, and needs no relay."""
+    profile = the_profile(invocation)
+    policy = policy_of(profile.config, without_forward_secrecy=without_forward_secrecy)
+    async with opened_at(invocation, console, profile, policy, online=online) as work:
+        yield work
+
+
+@asynccontextmanager
+async def opened_at(
+    invocation: Invocation, console: Console, profile: Profile, policy: Policy, *, online: bool
+) -> AsyncIterator[Opened]:
+    plugins = loaded_plugins(invocation, profile.config, console)
+    if invocation.verbose:
+        _log_to_stderr()
+    async with AsyncExitStack() as stack:
+        name, settings = chosen_store(plugins, profile.config, profile.folder)
+        store = await stack.enter_async_context(plugins.store(name).open(settings))
+        transport: Transport = Offline()
+        if online:
+            name, settings = chosen_transport(plugins, profile.config, invocation.relay)
+            transport = await stack.enter_async_context(plugins.transport(name).open(settings))
+        node = await stack.enter_async_context(open_node(store, transport, plugins.key_exchanges, policy=policy))
+        yield Opened(node, plugins, profile, policy)
+
+
+def _log_to_stderr() -> None:
+    """What the library says of itself; it lets no secret and no text through."""
+    import structlog
+
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(colors=False)],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

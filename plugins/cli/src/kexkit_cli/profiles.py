@@ -1,0 +1,237 @@
+"""Profiles: a folder each, which holds the store and `config.toml`."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from attrs import field, frozen
+from kexkit.errors import InvalidInput
+
+from kexkit_cli.exits import NoSuchProfile, ProfileUnusable
+from kexkit_cli.invocation import DEFAULT_PLUGINS, Invocation
+from kexkit_cli.places import CONFIG_NAME, data_folder, profile_folder
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PERSON_NAME_CHARACTERS = 64
+"""of a name for oneself or a contact: it stands at the head of every line that is shown"""
+
+
+@frozen
+class Config:
+    """What `config.toml` says. Plugins' own settings may hold secrets."""
+
+    name: str = ""
+    """what the owner calls this profile's identity; it is told to nobody"""
+    relay: str | None = None
+    load: tuple[str, ...] | None = None
+    """plugins to load; None: the default ones"""
+    store: str | None = None
+    transport: str | None = None
+    forward_secrecy: bool = True
+    """False: also send where a later theft of keys would open the texts"""
+    plugins: Mapping[str, Mapping[str, str]] = field(default=MappingProxyType({}), repr=False)
+
+
+@frozen
+class Profile:
+    """One that exists."""
+
+    name: str
+    folder: Path
+    config: Config
+
+
+def enabled_plugins(invocation: Invocation, config: Config) -> tuple[str, ...]:
+    """The command line and the environment before the profile, the profile before the default."""
+    if invocation.plugins is not None:
+        return invocation.plugins
+    return config.load if config.load is not None else DEFAULT_PLUGINS
+
+
+def folder_of(invocation: Invocation) -> Path:
+    """Where the profile is or would be."""
+    name = invocation.profile
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{name!r} is not the name of a profile.",
+            advice="Letters, digits, '.', '_' and '-', a letter or digit first, at most 64.",
+        )
+    return Path(profile_folder(name))
+
+
+def the_profile(invocation: Invocation) -> Profile:
+    """The one that was asked for, or NoSuchProfile."""
+    folder = folder_of(invocation)
+    text = _read_config(folder)
+    if text is None:
+        name = invocation.profile
+        raise NoSuchProfile(
+            f"There is no profile {name!r} in {data_folder()}.",
+            advice=f"Make it with: kexkit --profile {name} init" if name != "default" else "Make it with: kexkit init",
+        )
+    return Profile(invocation.profile, folder, parse_config(text, str(folder)))
+
+
+def config_of(invocation: Invocation) -> Config:
+    """Of a profile that need not exist."""
+    folder = folder_of(invocation)
+    text = _read_config(folder)
+    return parse_config(text, str(folder)) if text is not None else Config()
+
+
+def make_profile(invocation: Invocation) -> Path:
+    """Its folder, the owner's alone. It is a profile once `write_config` has been called."""
+    folder = folder_of(invocation)
+    try:
+        for place in (folder.parent.parent, folder.parent, folder):
+            place.mkdir(mode=0o700, exist_ok=True, parents=True)
+        if os.name == "posix" and folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise _unusable(error, folder) from None
+    return folder
+
+
+def write_config(folder: Path, name: str) -> None:
+    """What makes the folder a profile, whole or not at all."""
+    place = folder / CONFIG_NAME
+    fresh = place.with_suffix(f".{os.getpid()}")
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(_TEMPLATE.format(name=_quoted(name)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(place)
+    except OSError as error:
+        raise _unusable(error, folder) from None
+
+
+def checked_name(name: str) -> str:
+    """A name for oneself or a contact: one visible line."""
+    from kexkit_cli.safe_text import safe
+
+    name = name.strip()
+    if not name or len(name) > PERSON_NAME_CHARACTERS or safe(name) != name:
+        raise InvalidInput(f"A name is one visible line of at most {PERSON_NAME_CHARACTERS} characters.")
+    return name
+
+
+# --- config.toml -----------------------------------------------------------------------------------------------------
+
+_TEMPLATE = """\
+# A profile of kexkit. Settings that are not here have their defaults.
+name = {name}
+# relay = "ws://127.0.0.1:8765"
+# load = ["x3dh", "sqlite", "relay"]    # plugins, key exchanges in order of preference
+# store = "sqlite"                      # needed only where plugins bring several
+# transport = "relay"
+# forward_secrecy = true                # false: also send where a later theft of keys would open the texts
+# [plugins.NAME]                        # a plugin's own settings
+"""
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _read_config(folder: Path) -> str | None:
+    place = folder / CONFIG_NAME
+    try:
+        return place.read_bytes().decode()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{place} is not text in UTF-8.") from None
+    except OSError as error:
+        raise _unusable(error, place) from None
+
+
+def _unusable(error: OSError, place: Path) -> ProfileUnusable:
+    return ProfileUnusable(
+        f"The profile cannot be used: {place}: {error.strerror or error}.", advice="Check the path, and whose it is."
+    )
+
+
+def parse_config(text: str, where: str) -> Config:
+    """Anything unknown is refused: a misspelt `forward_secrecy` must not pass for the default."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"config.toml of {where} is not TOML: {error}.") from None
+    known: dict[str, Any] = {}
+    for key, value in document.items():
+        read = _READERS.get(key)
+        if read is None:
+            raise InvalidInput(f"config.toml of {where} has an unknown setting {key!r}: {_known_settings()}.")
+        try:
+            known[key] = read(value)
+        except ValueError as problem:
+            raise InvalidInput(f"config.toml of {where}: {key} {problem}.") from None
+    return Config(**known)
+
+
+def _known_settings() -> str:
+    return "there are " + ", ".join(sorted(_READERS))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is a text")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("is true or false")
+    return value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("is a list of names")
+    return tuple(dict.fromkeys(value))
+
+
+def _tables(value: Any) -> Mapping[str, Mapping[str, str]]:
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise ValueError("holds a table for each plugin: [plugins.NAME]")
+    return {name: {key: _setting(content) for key, content in table.items()} for name, table in value.items()}
+
+
+def _setting(value: Any) -> str:
+    """Plugins take text; numbers and flags are written as TOML writes them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise ValueError("has settings that are text, numbers or flags")
+
+
+_READERS = {
+    "name": _text,
+    "relay": _text,
+    "load": _names,
+    "store": _text,
+    "transport": _text,
+    "forward_secrecy": _flag,
+    "plugins": _tables,
+}
+
+__all__ = [
+    "Config",
+    "Profile",
+    "checked_name",
+    "config_of",
+    "enabled_plugins",
+    "folder_of",
+    "make_profile",
+    "parse_config",
+    "the_profile",
+    "write_config",
+]
