@@ -1,4 +1,4 @@
-"""The one place that prints. Results go to stdout, everything else to stderr; nothing of a peer's reaches a terminal raw."""
+"""The one place that prints: results to stdout, everything else to stderr, and nothing of a peer's raw."""
 
 from __future__ import annotations
 

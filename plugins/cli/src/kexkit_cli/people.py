@@ -26,10 +26,10 @@ def label(contact: Contact) -> str:
 async def find(node: Node, wanted: str) -> Contact:
     """By name, by identity (or a whole contact code), or by a beginning of the identity that is one person's alone."""
     contacts = await node.contacts()
-    for same in (lambda name: name == wanted, lambda name: name.casefold() == wanted.casefold()):
-        found = [contact for contact in contacts if contact.name and same(contact.name)]
-        if found:
-            return _the_only(found, wanted)
+    named = [contact for contact in contacts if contact.name and contact.name.casefold() == wanted.casefold()]
+    if named:
+        return _the_only([contact for contact in named if contact.name == wanted] or named, wanted)
+    found: list[Contact] = []
     identity = _identity_in(wanted)
     prefix = _PREFIX.fullmatch(wanted)
     if identity is not None:

@@ -10,6 +10,7 @@ import os
 import sys
 
 CONFIG_NAME = "config.toml"
+LINUX: bool = sys.platform.startswith("linux")
 
 
 def data_folder() -> str:
@@ -17,7 +18,7 @@ def data_folder() -> str:
     home = os.environ.get("KEXKIT_HOME")
     if home:
         return os.path.abspath(os.path.expanduser(home))
-    if sys.platform == "linux":
+    if LINUX:
         return os.path.join(_xdg("XDG_DATA_HOME", "~/.local/share"), "kexkit")
     from platformdirs import user_data_dir
 
@@ -28,7 +29,7 @@ def cache_folder() -> str:
     """For what can be lost. With `KEXKIT_HOME`, everything is there."""
     if os.environ.get("KEXKIT_HOME"):
         return os.path.join(data_folder(), "cache")
-    if sys.platform == "linux":
+    if LINUX:
         return os.path.join(_xdg("XDG_CACHE_HOME", "~/.cache"), "kexkit")
     from platformdirs import user_cache_dir
 

@@ -1,0 +1,224 @@
+"""`send`, `listen`, `history`: texts, one at a time."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import anyio
+import click
+from kexkit import Delivery, Event, Node, StoredText, TextReceived, TransportTrouble, Unreadable
+from kexkit.errors import InvalidInput
+from kexkit.events import Question
+
+from kexkit_cli.console import Console
+from kexkit_cli.exits import Exit, MessageUnreadable, NotConfirmed
+from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.negotiating import check_common
+from kexkit_cli.opening import opened
+from kexkit_cli.people import find, label
+from kexkit_cli.safe_text import safe
+from kexkit_cli.sending import follow
+from kexkit_cli.showing import (
+    NO_FORWARD_SECRECY,
+    Names,
+    as_object,
+    clock_time,
+    day,
+    indented,
+    stored_as_object,
+    trouble_in_words,
+)
+
+WAIT_SECONDS = 10.0
+STDIN_BYTES = 1024 * 1024
+"""read as a text at most; core refuses far shorter ones with its own words"""
+
+weaker = click.option(
+    "--without-forward-secrecy",
+    "weak",
+    is_flag=True,
+    help="Also send where a later theft of keys would open the text.",
+)
+
+
+# --- send ------------------------------------------------------------------------------------------------------------
+
+
+@click.command(cls=Command)
+@click.argument("peer")
+@click.argument("text")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=WAIT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait until the relay has it; it stays queued after that.",
+)
+@weaker
+@click.pass_context
+def send(context: click.Context, peer: str, text: str, wait: float, weak: bool) -> int:
+    """Send TEXT to PEER (a name, an identity, or its beginning); '-' reads the text from stdin."""
+    invocation = of(context)
+    return anyio.run(
+        _send, invocation, Console(invocation), peer, _text_from_stdin() if text == "-" else text, wait, weak
+    )
+
+
+def _text_from_stdin() -> str:
+    raw = sys.stdin.buffer.read(STDIN_BYTES + 1)
+    if len(raw) > STDIN_BYTES:
+        raise InvalidInput("What stdin brings is too long for a text.")
+    try:
+        return raw.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise InvalidInput("What stdin brings is not text in UTF-8.") from None
+
+
+async def _send(invocation: Invocation, console: Console, peer: str, text: str, wait: float, weak: bool) -> int:
+    async with opened(invocation, console, online=True, without_forward_secrecy=weak) as work:
+        contact = await find(work.node, peer)
+        check_common(contact, work.plugins, work.policy, label(contact))
+        sent = await work.node.send(contact, text)
+        progress = await follow(work.node, sent, wait)
+        stored = progress.delivery is Delivery.STORED
+        facts = {
+            "message_id": sent.message_id.hex(),
+            "peer": contact.identity.hex(),
+            "name": contact.name,
+            "delivery": progress.delivery.value,
+        }
+        if stored:
+            console.answer(facts, *([] if invocation.quiet else [f"Sent to {label(contact)}: the relay has it."]))
+            return Exit.OK
+        late = NotConfirmed(
+            f"Not confirmed in {wait:g} seconds. {progress.trouble}".strip(),
+            advice="The text stays queued, and leaves with the next command that goes online.",
+        )
+        if console.json:
+            console.tell({**facts, "error": str(late), "exit": int(Exit.NOT_CONFIRMED)})
+        console.warn(str(late))
+        return Exit.NOT_CONFIRMED
+
+
+# --- listen ----------------------------------------------------------------------------------------------------------
+
+
+@click.command(cls=Command)
+@click.option("--once", is_flag=True, help="Stop after the first message; the same as --count 1.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Stop after this many messages.")
+@click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after this time.")
+@click.option("--all", "everything", is_flag=True, help="With --json: also what happens besides messages.")
+@click.pass_context
+def listen(context: click.Context, once: bool, count: int | None, seconds: float | None, everything: bool) -> int:
+    """Print what comes, and acknowledge it: it is not told again.
+
+    Exit code 4 if fewer messages came in the time given than --count asks for, 5 if one could not be decrypted.
+    """
+    invocation = of(context)
+    if once and count not in (None, 1):
+        raise click.UsageError("--once and --count say different things.")
+    listening = _Listening(Console(invocation), 1 if once else count, everything)
+    anyio.run(_listen, invocation, listening, seconds)
+    return listening.result(seconds)
+
+
+class _Listening:
+    """What has been shown so far."""
+
+    def __init__(self, console: Console, count: int | None, everything: bool) -> None:
+        self.console = console
+        self.count = count
+        self.everything = everything
+        self.shown = 0
+        self.unreadable = 0
+
+    @property
+    def enough(self) -> bool:
+        return self.count is not None and self.shown >= self.count
+
+    def result(self, seconds: float | None) -> int:
+        if self.unreadable:
+            raise MessageUnreadable(f"Of {self.shown} messages {self.unreadable} could not be decrypted.")
+        if self.count is not None and not self.enough:
+            raise NotConfirmed(f"Of {self.count} messages {self.shown} came in {seconds or 0:g} seconds.")
+        return Exit.OK
+
+    async def show(self, event: Event, node: Node, names: Names) -> None:
+        """Printed and flushed before it is acknowledged: whatever stops us between the two, it comes again."""
+        durable = isinstance(event, (TextReceived, Unreadable, Question))
+        peer = getattr(event, "peer", None)
+        if self.console.json:
+            if durable or self.everything:
+                self.console.tell(as_object(event, await names.of(peer) if peer else None))
+        elif durable:
+            self.console.raw(_line(event, await names.of(peer) if peer else "?", self.console) + "\n")
+        if isinstance(event, TransportTrouble):
+            self.console.note(trouble_in_words(event))
+        if isinstance(event, (TextReceived, Unreadable)):
+            self.shown += 1
+            self.unreadable += isinstance(event, Unreadable)
+            await node.ack(event)
+
+
+async def _listen(invocation: Invocation, listening: _Listening, seconds: float | None) -> None:
+    async with opened(invocation, listening.console, online=True) as work:
+        names = Names(work.node)
+        with anyio.move_on_after(seconds if seconds is not None else float("inf")):
+            async for event in work.node.events():
+                await listening.show(event, work.node, names)
+                if listening.enough:
+                    break
+
+
+def _line(event: Event, name: str, console: Console) -> str:
+    if isinstance(event, TextReceived):
+        head = f"{clock_time(event.timestamp)} {name}: "
+        mark = "" if event.forward_secret else console.styled(f"[{NO_FORWARD_SECRECY}] ", "yellow")
+        line = indented(head, event.text)
+        return console.styled(line[: len(head)], "cyan") + mark + line[len(head) :]
+    if isinstance(event, Unreadable):
+        again = "it is kept and tried again" if event.retried else "it is lost"
+        said = f"{clock_time(event.at)} {name}: [a message that cannot be decrypted: {safe(event.cause)}; {again}]"
+        return console.styled(said, "yellow")
+    assert isinstance(event, Question)
+    return console.styled(f"{name} asks ({safe(event.kind)}): {safe(event.text)}  Answer it in: kexkit chat", "yellow")
+
+
+# --- history ---------------------------------------------------------------------------------------------------------
+
+
+@click.command(cls=Command)
+@click.argument("peer")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="How many texts.")
+@click.option("--before", type=click.IntRange(min=0), metavar="CLOCK", help="Older ones: those before this clock.")
+@click.pass_context
+def history(context: click.Context, peer: str, limit: int, before: int | None) -> None:
+    """The last texts of the chat with PEER, oldest first."""
+    invocation = of(context)
+    anyio.run(_history, invocation, Console(invocation), peer, limit, before)
+
+
+async def _history(invocation: Invocation, console: Console, peer: str, limit: int, before: int | None) -> None:
+    async with opened(invocation, console) as work:
+        contact = await find(work.node, peer)
+        texts = await work.node.history(contact, limit=limit, before=before)
+        if console.json:
+            facts: dict[str, Any] = {"peer": contact.identity.hex(), "name": contact.name}
+            console.tell({**facts, "texts": [stored_as_object(text) for text in texts]})
+            return
+        today = ""
+        for text in texts:
+            if day(text.timestamp) != today:
+                today = day(text.timestamp)
+                console.say(today, "dim")
+            console.raw(stored_line(text, label(contact), console) + "\n")
+
+
+def stored_line(text: StoredText, name: str, console: Console) -> str:
+    who = "you" if text.outgoing else name
+    head = f"{clock_time(text.timestamp)} {who}: "
+    waits = "  [queued]" if text.outgoing and text.delivery is not Delivery.STORED else ""
+    line = indented(head, text.text)
+    return console.styled(line[: len(head)], "green" if text.outgoing else "cyan") + line[len(head) :] + waits
