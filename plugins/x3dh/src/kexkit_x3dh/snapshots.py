@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Final
+from zlib import crc32
 
 from kexkit.errors import StoreCorrupt, StoreNewer
 
 FORMAT: Final = 1
 RATCHET: Final = 1
 DIRECT: Final = 2
-_SUM_BYTES: Final = 8
-"""Of a digest: bytes that went wrong in the store are told from a peer's forgery. It protects nothing else."""
+_SUM_BYTES: Final = 4
+"""Bytes that went wrong in the store are told from a peer's forgery. A checksum protects nothing else."""
 
 
 def write(kind: int, content: bytes) -> bytes:
     body = bytes((FORMAT, kind)) + content
-    return body + sha256(body).digest()[:_SUM_BYTES]
+    return body + crc32(body).to_bytes(_SUM_BYTES, "big")
 
 
 def read(raw: bytes) -> tuple[int, bytes]:
     """Kind and content, or StoreCorrupt, or StoreNewer."""
     body = raw[:-_SUM_BYTES]
-    if len(body) < 2 or sha256(body).digest()[:_SUM_BYTES] != raw[-_SUM_BYTES:]:
+    if len(body) < 2 or crc32(body) != int.from_bytes(raw[-_SUM_BYTES:], "big"):
         raise StoreCorrupt("A stored session is damaged.")
     if body[0] > FORMAT:
         raise StoreNewer("A stored session was written by a newer kexkit-x3dh.")
