@@ -49,11 +49,29 @@ def open_private(path: str) -> int:
     return fd
 
 
-def make_database_file(path: str) -> None:
+def make_private(path: str) -> None:
     """Before SQLite would, with its own idea of modes. What SQLite adds beside it then gets the same mode."""
-    if not os.path.exists(path):
-        os.close(open_private(path))
-        _sync_folder(Path(path).parent)
+    os.close(open_private(path))
+
+
+def discard(path: str) -> None:
+    """What a creation left behind that did not come to its end."""
+    for name in (path, path + "-journal"):
+        try:
+            os.remove(name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise unusable(error, name) from None
+
+
+def appear(path: str, final: str) -> None:
+    """One step, and durable."""
+    try:
+        os.replace(path, final)
+        _sync_folder(Path(final).parent)
+    except OSError as error:
+        raise unusable(error, final) from None
 
 
 def tighten_files(path: str) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from kexkit.errors import InvalidInput
+from kexkit.errors import InvalidInput, StoreCorrupt
 
-from kexkit_storage_sqlite._errors import typed
-from kexkit_storage_sqlite._files import make_database_file, place, tighten_files
+from kexkit_storage_sqlite._errors import typed, unusable
+from kexkit_storage_sqlite._files import appear, discard, make_private, place, tighten_files
 from kexkit_storage_sqlite._lease import Lease
-from kexkit_storage_sqlite._schema import check_intact, check_ours, chosen_synchronous, configure, migrate
+from kexkit_storage_sqlite._schema import check_intact, check_ours, chosen_synchronous, configure, migrate, use_log
 from kexkit_storage_sqlite._store import SqliteStore
 
 SETTINGS = {"path", "synchronous"}
@@ -24,7 +25,8 @@ def opened(settings: Mapping[str, str]) -> Iterator[SqliteStore]:
     file = place(path)
     lease = Lease(file + ".lock")
     try:
-        make_database_file(file)
+        if not os.path.exists(file):
+            _make(file, synchronous)
         store = SqliteStore(lambda: connect(file, synchronous))
         try:
             yield store
@@ -36,6 +38,39 @@ def opened(settings: Mapping[str, str]) -> Iterator[SqliteStore]:
 
 def connect(file: str, synchronous: str) -> sqlite3.Connection:
     """A connection to a whole and present database; nothing is left in the write-ahead log of the last holder."""
+    return _connected(file, lambda db: prepare(db, file, synchronous))
+
+
+def prepare(db: sqlite3.Connection, file: str, synchronous: str) -> None:
+    """What every connection needs before its first row."""
+    check_ours(db, file)
+    tighten_files(file)
+    configure(db, synchronous)
+    use_log(db)
+    check_intact(db, file)
+    migrate(db)
+    with suppress(sqlite3.OperationalError):  # a foreign reader may be in the way; the log is as durable
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    tighten_files(file)
+
+
+def _make(file: str, synchronous: str) -> None:
+    """A new database appears under its name when it is whole: an empty file there is damage, not a new store."""
+    if os.path.exists(file + "-wal"):  # SQLite would play it into the new database
+        raise StoreCorrupt(f"{file} is gone, its log is not.", advice="Restore a backup, or delete the log as well.")
+    new = file + ".new"
+    discard(new)
+    make_private(new)
+
+    def fill(db: sqlite3.Connection) -> None:
+        configure(db, synchronous)
+        migrate(db)
+
+    _connected(new, fill).close()
+    appear(new, file)
+
+
+def _connected(file: str, prepared: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     try:
         # isolation_level=None: we say where transactions begin. timeout=0: waiting is done by the event loop
         db = sqlite3.connect(file, isolation_level=None, timeout=0)
@@ -43,19 +78,13 @@ def connect(file: str, synchronous: str) -> sqlite3.Connection:
         raise typed(error) from None
     try:
         db.text_factory = bytes  # a damaged text must not become a decoding error
-        check_ours(db)
-        tighten_files(file)
-        configure(db, synchronous)
-        check_intact(db, file)
-        migrate(db)
-        with suppress(sqlite3.OperationalError):  # a foreign reader may be in the way; the log is as durable
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        tighten_files(file)
-    except sqlite3.Error as error:
+        prepared(db)
+    except BaseException as error:
         db.close()
-        raise typed(error) from None
-    except BaseException:
-        db.close()
+        if isinstance(error, sqlite3.Error):
+            raise typed(error) from None
+        if isinstance(error, OSError):
+            raise unusable(error, file) from None
         raise
     return db
 

@@ -10,6 +10,7 @@ from kexkit.errors import StoreCorrupt, StoreNewer, StoreUnusable
 
 from kexkit_storage_sqlite.limits import QUICK_CHECK_BYTES, WAL_PAGES
 
+HEADER = 100  # bytes before the first page's content, in every SQLite file
 APPLICATION_ID = 0x6B65786B  # "kexk"
 
 # Migration n (from 0) makes version n + 1 of version n, in one transaction; nothing in this list ever changes again.
@@ -38,12 +39,13 @@ def chosen_synchronous(name: str) -> str | None:
     return _SYNCHRONOUS.get(name.upper())
 
 
-def check_ours(db: sqlite3.Connection) -> None:
+def check_ours(db: sqlite3.Connection, path: str) -> None:
     """Reads only, so that a database which is not ours, or not for us, stays as it is."""
-    application, version = _number(db, "PRAGMA application_id"), _number(db, "PRAGMA user_version")
-    is_new = (application, version) == (0, 0) and _number(db, "SELECT count(*) FROM sqlite_master") == 0
-    if not is_new and application != APPLICATION_ID:
+    if os.path.getsize(path) < HEADER:  # SQLite would take it for a new database
+        raise StoreCorrupt(f"{path} has lost its content.", advice="Restore a backup, or delete it to start anew.")
+    if _number(db, "PRAGMA application_id") != APPLICATION_ID:
         raise StoreUnusable("This SQLite database belongs to another application.", advice="Use another path.")
+    version = _number(db, "PRAGMA user_version")
     if version > len(MIGRATIONS):
         raise StoreNewer(
             f"The store has format {version}; this kexkit-storage-sqlite knows formats up to {len(MIGRATIONS)}.",
@@ -64,6 +66,10 @@ def configure(db: sqlite3.Connection, synchronous: str) -> None:
         _CHECKPOINT,
     ):
         db.execute(statement).fetchall()
+
+
+def use_log(db: sqlite3.Connection) -> None:
+    """Write-ahead log: one sync a commit."""
     mode = db.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
     if mode not in (b"wal", "wal"):
         raise StoreUnusable("This file system cannot hold a write-ahead log.", advice="Use a local disk.")
