@@ -100,7 +100,14 @@ def agree(secret: bytes, public: bytes) -> bytes:
     if not is_secret(secret):
         raise ValueError("not a valid secret")
     out = ffi.new("unsigned char [32]")
-    if not lib.secp256k1_ecdh(_ctx, out, _parse(public), secret, _x_alone, ffi.NULL):
+    try:
+        point = _parse(public)
+        agreed = lib.secp256k1_ecdh(_ctx, out, point, secret, _x_alone, ffi.NULL)
+    except Malformed:
+        del secret  # a peer chooses the point, so a peer causes this error: its traceback's locals hold no key
+        raise
+    if not agreed:
+        del secret
         raise Malformed("The agreement failed.")
     return bytes(ffi.buffer(out, 32))
 
