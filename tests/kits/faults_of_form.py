@@ -135,6 +135,13 @@ class changes_itself(PskSession):
         return step
 
 
+@fault(TALK)
+class sets_the_clock(PskSession):
+    def seal(self, plaintext: bytes, *, ctx: Context) -> Step:
+        object.__setattr__(ctx, "now", ctx.now + 1)
+        return super().seal(plaintext, ctx=ctx)
+
+
 @fault(ALTERED)
 class counts_forgeries(PskSession):
     def receive(self, frame: bytes, have: Have, *, ctx: Context) -> Step:

@@ -301,6 +301,7 @@ class Party:
             step = ask(lambda have: act(self.exchange, session, have, context), self.look_up, self.draws)
         finally:
             demand(session_facts(session) == before, "a session value changed: its methods return a successor instead")
+            demand(context == self.context, "the Context was changed: what follows is in the Step")
         check_step(self.exchange, session, step, self.clock.now)
         if self.twice:
             self._again(session, act, twin_rng, step)
