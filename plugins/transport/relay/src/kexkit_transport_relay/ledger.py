@@ -272,6 +272,7 @@ def _lock(path: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise LedgerUnusable(f"The relay cannot use {path.parent} ({error}).") from None
     try:
+        lock.execute("PRAGMA journal_mode = OFF")
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         lock.close()

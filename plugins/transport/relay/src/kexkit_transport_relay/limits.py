@@ -66,6 +66,9 @@ STALL_SECONDS = 30.0
 """a connection that does not take CHUNK bytes in this time is dropped; its topics keep their place by cursor"""
 CHUNK = 64 * KIB
 """bytes handed to the socket at once, so that a slow but moving reader is told from a stalled one"""
+SEND_BUFFER = 256 * KIB
+"""what the system may hold for one reader (Linux doubles it): without it a thousand stalled ones hold gigabytes, and
+only every few megabytes tell that a slow one moves"""
 PING_SECONDS = 20.0
 """silence after which either side asks whether the other is there; under the 60 s of common proxies"""
 SILENCE_SECONDS = 60.0

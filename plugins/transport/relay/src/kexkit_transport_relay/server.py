@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from kexkit.errors import TransportError
 from kexkit_transport_relay.committer import Committer
 from kexkit_transport_relay.connection import Connection, Watchers
 from kexkit_transport_relay.ledger import Ledger
-from kexkit_transport_relay.limits import HANDSHAKES_BEYOND, PACE, Pace, Quotas
+from kexkit_transport_relay.limits import HANDSHAKES_BEYOND, PACE, SEND_BUFFER, Pace, Quotas
 from kexkit_transport_relay.quotas import Sources, source_of
 from kexkit_transport_relay.websocket import Gone, accept
 
@@ -85,6 +85,7 @@ class Relay:
     async def _meet(self, stream: SocketStream) -> None:
         host = stream.extra(SocketAttribute.remote_address, ("", 0))[0]  # noqa: S610  anyio's extra, not Django's
         source = source_of(str(host))
+        _bound_send_buffer(stream)
         refusal = self.sources.enter(source)
         try:
             await self._serve(stream, source, refusal)
@@ -103,8 +104,7 @@ class Relay:
     async def _serve(self, plain: SocketStream, source: str, refusal: str | None) -> None:
         stream = plain if self._tls is None else await self._secure(plain, self._tls)
         turned_away = None if refusal is None else (HTTPStatus.SERVICE_UNAVAILABLE, refusal + "\n")
-        socket = await accept(stream, turned_away, self.pace)
-        await Connection(self, socket, source).run()
+        await Connection(self, await accept(stream, turned_away, self.pace), source).run()
 
     async def _secure(self, plain: SocketStream, tls: ssl.SSLContext) -> ByteStream:
         try:
@@ -112,6 +112,14 @@ class Relay:
                 return await TLSStream.wrap(plain, server_side=True, ssl_context=tls, standard_compatible=False)
         except (ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream, OSError):
             raise Gone("The TLS handshake failed.") from None
+
+
+def _bound_send_buffer(stream: SocketStream) -> None:
+    with suppress(
+        OSError, anyio.TypedAttributeLookupError
+    ):  # the connection is gone already, which its first use will say
+        raw: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  anyio's extra, not Django's
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 @asynccontextmanager

@@ -92,6 +92,8 @@ class WebSocket:
         self._control = 0
         self.on_control: Callable[[], None] = lambda: None
         self.heard = self._asked = anyio.current_time()
+        self.dead = False
+        """nobody answers there, so that no goodbye is worth waiting for"""
 
     async def receive(self) -> bytes:
         """The next whole message, or Gone, or Violation."""
@@ -142,6 +144,7 @@ class WebSocket:
         """A ping if nothing was heard for a while; Gone if for too long."""
         now = anyio.current_time()
         if now - self.heard > self._pace.silence:
+            self.dead = True
             raise Gone("The other side fell silent.")
         if now - max(self.heard, self._asked) >= self._pace.ping and self._protocol.state is State.OPEN:
             self._asked = now
@@ -154,17 +157,18 @@ class WebSocket:
         try:
             while self._outgoing:
                 piece = bytes(self._outgoing[:CHUNK])
-                del self._outgoing[:CHUNK]
                 with anyio.fail_after(self._pace.stall):
                     await self._stream.send(piece)
+                del self._outgoing[: len(piece)]  # only now: a flush that is cancelled leaves its words to `close`
         except TimeoutError:
+            self.dead = True
             raise Gone(f"The other side did not read for {self._pace.stall:g} seconds.") from None
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             raise Gone() from None
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye if that goes quickly, and let the line go."""
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        with anyio.move_on_after(0 if self.dead else CLOSE_SECONDS, shield=True):
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore"))
             self._outgoing += b"".join(self._protocol.data_to_send())

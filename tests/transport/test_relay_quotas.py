@@ -1,0 +1,195 @@
+"""Who may do how much, at the last one allowed and the first one refused."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kexkit.errors import InvalidInput
+from kexkit_transport_relay import limits
+from kexkit_transport_relay.backoff import Backoff
+from kexkit_transport_relay.inbox import Inbox
+from kexkit_transport_relay.limits import MAX_ADDRESSES, MAX_MESSAGE, MAX_PAYLOAD, WINDOW, Quotas
+from kexkit_transport_relay.messages import Delivered
+from kexkit_transport_relay.quotas import Sources, TokenBucket, source_of
+
+
+@pytest.mark.parametrize("calls", [9, 10, 11])
+def test_a_bucket_gives_its_burst_at_once_and_then_says_how_long_to_wait(calls: int) -> None:
+    bucket = TokenBucket(rate=5.0, burst=10, then=0.0)
+    waits = [bucket.take(0.0) for _ in range(calls)]
+    assert waits == [0.0] * min(calls, 10) + [0.2] * (calls - 10)
+    if calls == 11:
+        assert bucket.take(0.19) > 0
+        assert bucket.take(0.2) == 0.0
+
+
+@settings(max_examples=100, derandomize=True)
+@given(steps=st.lists(st.floats(-5, 5), max_size=60))
+def test_no_course_of_the_clock_gives_more_than_rate_and_burst(steps: list[float]) -> None:
+    bucket, now, granted, forward = TokenBucket(rate=2.0, burst=3, then=0.0), 0.0, 0, 0.0
+    for step in steps:
+        now, forward = now + step, forward + max(0.0, step)
+        granted += bucket.take(now) == 0.0
+    assert granted <= 3 + 2.0 * forward + 1e-6
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_an_address_stores_so_many_bytes_in_a_window(over: int) -> None:
+    sources = Sources(Quotas(address_bytes=1000, address_window=60.0))
+    assert sources.store("a", 400, 0.0) == 0.0
+    assert sources.store("a", 600 + over, 10.0) == (50.0 if over > 0 else 0.0)
+    assert sources.store("b", 1000, 10.0) == 0.0
+    assert sources.store("a", 1000, 59.9) > 0
+    assert sources.store("a", 1000, 60.0) == 0.0
+
+
+@pytest.mark.parametrize("tries", [4, 5, 6])
+def test_connections_are_counted_by_address(tries: int) -> None:
+    sources = Sources(Quotas(address_connections=5))
+    refusals = [sources.enter("a") for _ in range(tries)]
+    assert [refusal is None for refusal in refusals] == [True] * min(tries, 5) + [False] * (tries - 5)
+    assert sources.enter("b") is None
+    sources.leave("a")
+    assert sources.enter("a") is None
+
+
+@pytest.mark.parametrize("tries", [7, 8, 9])
+def test_connections_are_counted_in_all(tries: int) -> None:
+    sources = Sources(Quotas(connections=8))
+    refusals = [sources.enter(str(number)) for number in range(tries)]
+    assert [refusal is None for refusal in refusals] == [True] * min(tries, 8) + [False] * (tries - 8)
+    sources.leave("0")
+    assert sources.enter("late") is None
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_only_so_many_addresses_are_remembered(over: int) -> None:
+    sources = Sources(Quotas(address_bytes=10))
+    for number in range(MAX_ADDRESSES + over):
+        assert sources.store(str(number), 10, 0.0) == 0.0
+    assert (sources.store("1", 1, 0.0) == 0.0) is False
+    assert (sources.store("0", 1, 0.0) == 0.0) is (over > 0)
+
+
+def test_one_ipv6_customer_is_one_source() -> None:
+    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") == "2001:db8::/64"
+    assert source_of("2001:db8:0:1::1") != source_of("2001:db8::1")
+    assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1") == "192.0.2.1"
+    assert source_of("fe80::1%eth0") == "fe80::/64"
+    assert source_of("") == ""
+
+
+@pytest.mark.parametrize("field", [attribute.name for attribute in Quotas.__attrs_attrs__])
+def test_a_quota_is_above_zero(field: str) -> None:
+    Quotas(**{field: 1})
+    for bad in (0, -1):
+        with pytest.raises(InvalidInput):
+            Quotas(**{field: bad})
+
+
+@pytest.mark.parametrize(("size", "fits"), [(MAX_PAYLOAD - 1, True), (MAX_PAYLOAD, True), (MAX_PAYLOAD + 1, False)])
+def test_no_relay_promises_more_than_a_message_carries(size: int, fits: bool) -> None:
+    if fits:
+        assert Quotas(max_payload=size).max_payload == size
+    else:
+        with pytest.raises(InvalidInput):
+            Quotas(max_payload=size)
+
+
+# --- what a client has room for ---
+
+
+def arrival(watch: int, size: int) -> Delivered:
+    return Delivered(watch, b"cursor", bytes(size - limits.ARRIVAL_COST), 1, 1, False)
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_room_is_granted_again_when_a_quarter_of_the_window_was_read(over: int) -> None:
+    inbox = Inbox()
+    (wanted,) = inbox.add({"/t": None})
+    assert inbox.first_grant() == WINDOW
+    inbox.take(arrival(wanted.watch, WINDOW // 4 + over))
+    assert inbox.next_grant() == 0
+    assert inbox.pop() is not None
+    assert inbox.next_grant() == (WINDOW // 4 + over if over >= 0 else 0)
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_relay_that_sends_beyond_its_grants_is_noticed(over: int) -> None:
+    inbox = Inbox()
+    (wanted,) = inbox.add({"/t": None})
+    assert inbox.take(arrival(wanted.watch, WINDOW + MAX_MESSAGE))
+    assert inbox.take(arrival(wanted.watch, MAX_MESSAGE + over)) == (over <= 0)
+
+
+def test_what_is_unread_of_a_topic_goes_when_it_is_no_longer_watched_and_its_room_comes_back() -> None:
+    inbox = Inbox()
+    here, there = inbox.add({"/here": None, "/there": b"old"})
+    inbox.take(arrival(here.watch, WINDOW // 2))
+    inbox.take(arrival(there.watch, 1000))
+    assert inbox.remove(["/here", "/unknown"]) == [here.watch]
+    assert inbox.next_grant() == WINDOW // 2
+    inbox.take(arrival(here.watch, WINDOW // 4))
+    assert inbox.next_grant() == WINDOW // 4
+    assert [(one.topic, one.cursor) for one in inbox.wanted()] == [("/there", b"cursor")]
+    popped = inbox.pop()
+    assert popped is not None
+    assert popped.envelope.topic == "/there"
+    assert inbox.pop() is None
+
+
+def test_a_new_watch_of_a_topic_is_not_moved_by_what_still_comes_of_the_old_one() -> None:
+    inbox = Inbox()
+    (old,) = inbox.add({"/t": None})
+    inbox.remove(["/t"])
+    inbox.add({"/t": b"from here"})
+    inbox.take(arrival(old.watch, 100))
+    assert [one.cursor for one in inbox.wanted()] == [b"from here"]
+    assert inbox.pop() is None
+
+
+# --- when a client comes back ---
+
+
+@pytest.mark.anyio
+async def test_pauses_double_between_half_and_whole_up_to_the_longest() -> None:
+    async def no_sleep(seconds: float) -> None:
+        raise AssertionError(seconds)
+
+    for jitter, share in ((0.0, 0.5), (0.5, 0.75), (0.999999, 1.0)):
+        backoff = Backoff(lambda jitter=jitter: jitter, no_sleep)  # type: ignore[misc]  # bound at once
+        pauses = [backoff.next() for _ in range(10)]
+        expected = [min(limits.RETRY_MOST, limits.RETRY_FIRST * 2**n) * share for n in range(10)]
+        assert pauses == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.anyio
+async def test_only_a_connection_that_lasted_starts_the_pauses_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("kexkit_transport_relay.backoff.anyio.current_time", lambda: now)
+    backoff = Backoff(lambda: 0.0, anyio.sleep)
+    for lasted, grows in ((limits.STEADY_SECONDS - 0.1, True), (limits.STEADY_SECONDS, False)):
+        before = [backoff.next() for _ in range(3)][-1]
+        backoff.connected()
+        now += lasted
+        assert (backoff.next() > before) == grows
+
+
+@pytest.mark.anyio
+async def test_a_pause_is_cut_short_when_somebody_needs_the_connection_but_not_to_nothing() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await anyio.sleep(0 if len(slept) % 2 else 3600)
+
+    backoff = Backoff(lambda: 0.0, sleep)
+    for _ in range(6):
+        backoff.next()
+    needed = anyio.Event()
+    needed.set()
+    with anyio.fail_after(5):
+        await backoff.pause(needed)
+    assert slept[0] == limits.RETRY_FIRST / 2
