@@ -1,0 +1,232 @@
+"""A chat with one person: lines go out, what comes is shown, and whatever is in the way is said once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import anyio
+from kexkit import (
+    Contact,
+    Delivery,
+    DeliveryChanged,
+    Event,
+    EventsMissed,
+    PeerMet,
+    SessionOpened,
+    TextReceived,
+    TransportTrouble,
+    Unreadable,
+    Waiting,
+)
+from kexkit.errors import KexkitError
+from kexkit.events import Question
+
+from kexkit_cli.chat.face import Face
+from kexkit_cli.exits import Exit, NotConfirmed
+from kexkit_cli.opening import Opened
+from kexkit_cli.people import label, short
+from kexkit_cli.safe_text import safe
+from kexkit_cli.showing import Names
+
+HELP = (
+    "/quit leaves, as does Ctrl-D. /code shows your contact code, /who tells about the other, /answer TEXT answers a "
+    "question of the key exchange. A line that shall begin with a slash begins with two. Alt-Enter breaks a line."
+)
+WEAK = (
+    "! marks a text without forward secrecy: who steals this device's keys later could open it. In a new session that "
+    "ends with your first answer."
+)
+
+
+class Talk:
+    """Runs until the lines end."""
+
+    def __init__(self, work: Opened, contact: Contact, face: Face) -> None:
+        self._work = work
+        self._node = work.node
+        self._contact = contact
+        self._face = face
+        self._names = Names(work.node)
+        self._name = label(contact)
+        self._shown: set[bytes] = set()
+        self._on_its_way: dict[bytes, None] = {}
+        self._news = anyio.Event()
+        self._others: Counter[bytes] = Counter()
+        self._question: Question | None = None
+        self._trouble = ""
+        self._waiting = ""
+        self._explained = False
+
+    async def run(self, past: int, wait: float) -> int:
+        self._greet()
+        for text in await self._node.history(self._contact, limit=past) if past else []:
+            self._shown.add(text.message_id)
+            self._face.past(text, self._name)
+            if text.outgoing and text.delivery is not Delivery.STORED:
+                self._on_its_way[text.message_id] = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._events)
+            async for line in self._face.lines():
+                if not await self._line(line):
+                    break
+            if self._face.patient and not self._face.interrupted:
+                await self._settle(wait)
+            tasks.cancel_scope.cancel()
+        return self._result(wait)
+
+    def _greet(self) -> None:
+        contact = self._contact
+        over = f"over {', '.join(contact.mechanisms)}" if contact.mechanisms else "once their keys are found"
+        self._face.notice(f"{self._name} ({short(contact.identity)}…), {over}. /help tells more, Ctrl-D leaves.")
+        if not contact.added:
+            self._face.notice("They wrote to you and are no contact of yours: make sure that it is them.")
+
+    async def _settle(self, wait: float) -> None:
+        with anyio.move_on_after(wait):
+            while self._on_its_way:
+                self._news = anyio.Event()
+                await self._news.wait()
+
+    def _result(self, wait: float) -> int:
+        if self._face.interrupted:
+            return Exit.INTERRUPTED
+        if not self._on_its_way:
+            return Exit.OK
+        count = len(self._on_its_way)
+        if self._face.patient:
+            raise NotConfirmed(
+                f"Not confirmed in {wait:g} seconds: {count} of your texts. {self._trouble or self._waiting}".rstrip(),
+                advice="They stay queued, and leave with the next command that goes online.",
+            )
+        self._face.notice(f"{count} of your texts stay queued here, and leave when you are next online.")
+        return Exit.OK
+
+    # --- lines -------------------------------------------------------------------------------------------------------
+
+    async def _line(self, line: str) -> bool:
+        """False: leave."""
+        if not line.strip():
+            return True
+        if line.startswith("/") and not line.startswith("//"):
+            command, _, rest = line[1:].partition(" ")
+            return await self._command(command.strip().lower(), rest.strip())
+        await self._send(line.removeprefix("/"))
+        return True
+
+    async def _send(self, text: str) -> None:
+        at = time.time_ns() // 1_000_000
+        try:
+            sent = await self._node.send(self._contact, text)
+        except KexkitError as error:
+            self._face.notice(f"Not sent: {error}")
+            return
+        self._shown.add(sent.message_id)
+        self._face.said(sent.message_id, text, at)
+        if await self._node.delivery(sent.message_id) is not Delivery.STORED:
+            self._on_its_way[sent.message_id] = None
+
+    async def _command(self, command: str, rest: str) -> bool:
+        if command in ("quit", "q", "exit"):
+            return False
+        if command == "code":
+            self._face.notice(await self._node.contact_code())
+        elif command == "who":
+            await self._tell_who()
+        elif command == "answer":
+            await self._answer(rest)
+        elif command in ("help", "h", "?"):
+            self._face.notice(HELP)
+        else:
+            self._face.notice(f"There is no command /{safe(command)}; /help tells which there are. '//' sends a slash.")
+        return True
+
+    async def _tell_who(self) -> None:
+        contact = self._contact = await self._node.contact(self._contact.identity)
+        offers = ", ".join(contact.mechanisms) or "nothing known yet"
+        self._face.notice(f"{self._name}: {contact.identity.hex()}. Their devices offer: {offers}.")
+
+    async def _answer(self, text: str) -> None:
+        if self._question is None:
+            self._face.notice("Nothing has been asked.")
+            return
+        question, self._question = self._question, None
+        try:
+            heard = await self._node.answer(question, text.encode())
+        except KexkitError as error:
+            self._face.notice(f"Not answered: {error}")
+            return
+        self._face.notice("Answered." if heard else "That session is over; there is nothing to answer any more.")
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    async def _events(self) -> None:
+        async for event in self._node.events():
+            peer = getattr(event, "peer", None)
+            self._face.event(event, await self._names.of(peer) if peer else None)
+            await self._take(event)
+
+    async def _take(self, event: Event) -> None:
+        ours = getattr(event, "peer", None) == self._contact.identity
+        if isinstance(event, (TextReceived, Unreadable)):
+            await (self._hear(event) if ours else self._elsewhere(event))
+        elif isinstance(event, Question):
+            self._question = event
+            self._face.notice(f"{event.kind}: {event.text} (say it with /answer TEXT)")
+        elif isinstance(event, DeliveryChanged):
+            self._delivered(event)
+        elif isinstance(event, TransportTrouble):
+            self._offline(event)
+        elif isinstance(event, Waiting) and ours and event.reason != self._waiting:
+            self._waiting = event.reason
+            self._face.notice(f"It waits: {event.reason}.")
+        elif isinstance(event, SessionOpened) and ours:
+            self._waiting = ""
+            self._face.notice(f"A session over {event.mechanism} is open.")
+        elif isinstance(event, PeerMet) and not ours:
+            self._face.notice(f"{short(event.peer)}… wrote to you for the first time.")
+        elif isinstance(event, EventsMissed):
+            await self._catch_up()
+
+    async def _hear(self, event: TextReceived | Unreadable) -> None:
+        self._online()
+        if isinstance(event, Unreadable):
+            then = "it is kept, and tried again when something changes" if event.retried else "it is lost"
+            self._face.notice(f"{self._name} sent something that cannot be decrypted: {event.cause}; {then}.")
+        elif event.message_id not in self._shown:
+            self._shown.add(event.message_id)
+            name = "you, elsewhere" if event.author == self._node.identity else self._name
+            self._face.heard(event, name)
+            if not event.forward_secret and not self._explained:
+                self._explained = True
+                self._face.notice(WEAK)
+        await self._node.ack(event)
+
+    async def _elsewhere(self, event: TextReceived | Unreadable) -> None:
+        """Not acknowledged: it is told again where it belongs."""
+        self._others[event.peer] += 1
+        if self._others[event.peer] == 1:
+            self._face.notice(f"{await self._names.of(event.peer)} wrote to you too; that waits for its own chat.")
+
+    def _delivered(self, event: DeliveryChanged) -> None:
+        self._face.delivery(event.message_id, event.delivery)
+        if event.delivery is Delivery.STORED:
+            self._on_its_way.pop(event.message_id, None)
+            self._news.set()
+            self._online()
+
+    def _offline(self, event: TransportTrouble) -> None:
+        if not self._trouble:
+            self._face.notice(f"Offline: {event.cause} What you write is kept, and leaves by itself.")
+        self._trouble = event.cause
+
+    def _online(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            self._face.notice("Online again.")
+
+    async def _catch_up(self) -> None:
+        """Events were dropped: ask for what they would have said."""
+        for message_id in list(self._on_its_way):
+            if await self._node.delivery(message_id) is Delivery.STORED:
+                self._delivered(DeliveryChanged(message_id, self._contact.identity, Delivery.STORED))
