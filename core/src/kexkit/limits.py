@@ -105,8 +105,9 @@ DEVICES_PER_PEER: Final = 16
 TARGETS: Final = 3
 """Devices of one person that a message is sealed for: status-go's number of active installations."""
 
-SESSIONS_PER_DEVICE: Final = 4
-"""Sessions kept with one device over one mechanism: two that crossed, two older ones for stragglers."""
+SESSIONS_PER_DEVICE: Final = 8
+"""Sessions kept with one device over one mechanism: two that crossed, of each of the last four days. A status-go device
+begins anew every day, and so do we; with 4, letters that came two days late found their session displaced."""
 
 HALF_OPEN: Final = 64
 """Sessions accepted from openings that do not say who sent them. Each costs a stranger one message, and us a row."""
