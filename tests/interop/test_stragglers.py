@@ -1,0 +1,37 @@
+"""How many sessions with one device are kept for letters that come late: the bound, one less, one more."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from kexkit.limits import SESSIONS_PER_DEVICE
+
+from tests.interop.devices import Refused, StatusGoDevice, Workshop
+
+
+def _letters_after(begun: int) -> tuple[bytes | None, list[bytes | None]]:
+    """A device begins one session after another: what its letter in the first opens to now, and those that began."""
+    workshop = Workshop(Random(0))
+    ours, theirs = workshop.kexkit(workshop.person()), workshop.status_go(workshop.person())
+    assert isinstance(theirs, StatusGoDevice)
+    theirs.process_bundle(ours.identity, ours.bundle())
+    opened, late = [], b""
+    for number in range(begun):
+        theirs.peer.infos.clear()
+        theirs.peer.ratchets.clear()
+        opened.append(ours.receive(theirs.identity, theirs.send(ours.identity, b"first of %d" % number)))
+        late = late or theirs.send(ours.identity, b"late")
+    return ours.receive(theirs.identity, late), opened
+
+
+@pytest.mark.parametrize("begun", [SESSIONS_PER_DEVICE - 1, SESSIONS_PER_DEVICE])
+def test_as_many_sessions_as_the_bound_says_still_open_what_was_on_the_way(begun: int) -> None:
+    late, opened = _letters_after(begun)
+    assert late == b"late"
+    assert opened == [b"first of %d" % number for number in range(begun)]
+
+
+def test_one_session_more_displaces_the_oldest() -> None:
+    with pytest.raises(Refused, match="Replayed: An opening comes again"):
+        _letters_after(SESSIONS_PER_DEVICE + 1)
