@@ -83,6 +83,11 @@ FAULTS = {
     ),
     "misspells a hook": ("@hookimpl\ndef kexkit_key_exchange(config): return []", "unknown hook 'kexkit_key_exchange'"),
     "asks for another argument": ("@hookimpl\ndef kexkit_stores(settings): return []", "hooks are not kexkit's"),
+    "answers for attributes with an error": (
+        "class Odd:\n    kexkit_api = '1'\n    @property\n    def kexkit_stores(self): raise RuntimeError\n"
+        "    def __dir__(self): raise RuntimeError\n\nimport sys\nsys.modules[__name__] = Odd()",
+        "RuntimeError",
+    ),
     "has no hook": ("kexkit_nothing = 1", "implements no hook"),
 }
 
@@ -129,6 +134,12 @@ def test_a_plugin_of_another_contract_is_refused_and_both_versions_are_named(api
     install("good", exchange("good@example.org/1"))
     words = reason(load_plugins(["other", "good"]).reports, "other")
     assert f"version {api} of the contract, this is version 1" in words or (api is None and "kexkit_api" in words)
+
+
+def test_a_module_that_will_not_tell_its_version_is_quarantined(install: Install) -> None:
+    install("odd", "def __getattr__(name): raise RuntimeError(name)", api=None)
+    install("good", exchange("good@example.org/1"))
+    assert "kexkit_api raised RuntimeError" in reason(load_plugins(["odd", "good"]).reports, "odd")
 
 
 def test_a_later_minor_version_of_the_contract_is_taken(install: Install) -> None:

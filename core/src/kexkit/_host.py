@@ -267,7 +267,10 @@ def _imported(point: EntryPoint) -> object:
 
 
 def _contract_version(plugin: object) -> str:
-    version = getattr(plugin, "kexkit_api", None)
+    try:
+        version = getattr(plugin, "kexkit_api", None)
+    except Exception as error:  # a module may answer for attributes by a function of its own
+        raise _Unfit(f"asking for its kexkit_api raised {type(error).__name__}") from None
     if not isinstance(version, str):
         raise _Unfit(f'it does not say which contract it was made for: kexkit_api = "{API_VERSION}"')
     if version.partition(".")[0] != API_VERSION.partition(".")[0]:
@@ -285,6 +288,8 @@ def _ask_hooks(
         host.check_pending()
     except pluggy.PluginValidationError as error:
         raise _Unfit(f"its hooks are not kexkit's: {' '.join(str(error).split())}") from None
+    except Exception as error:
+        raise _Unfit(f"looking for its hooks raised {type(error).__name__}") from None
     if not host.get_hookcallers(plugin):
         raise _Unfit("it implements no hook of kexkit")
     return {kind.label: _ask_hook(host, kind, MappingProxyType(dict(settings))) for kind in kinds}
