@@ -12,6 +12,8 @@ from kexkit.errors import Forged, Limit, Malformed, NotMine, Refusal, Replayed, 
 from kexkit.testing.key_exchange_party import Sent
 from kexkit.testing.pair import Pair
 from kexkit_x3dh import chains
+from kexkit_x3dh.session import RatchetSession
+from kexkit_x3dh.state import Speaking
 
 from tests.x3dh.support import (
     OFF_CURVE,
@@ -187,6 +189,26 @@ def test_a_repeated_message_is_called_so_in_its_chain_and_eight_turns_later() ->
     pair.say(pair.bob, b"turn")
     pair.say(pair.alice, b"turn")
     assert refusal(pair.bob, sent) is not None
+
+
+def test_a_first_message_with_messages_before_it_is_refused_though_it_authenticates() -> None:
+    """Its sender is the peer itself, and nobody had a chain yet: keys would be kept under no ratchet key."""
+    pair = strangers()
+    pair.alice.initiate(pair.bob.me)
+    seal(pair.alice, pair.bob)
+    value = session(pair.alice, pair.bob)
+    made = value.sending
+    assert isinstance(made, Speaking)
+    odd = RatchetSession(
+        value.parties,
+        value.bounds,
+        False,
+        value.root,
+        Speaking(made.secret, made.public, 3, made.young, made.chain, made.n),
+        value.receiving,
+    )
+    (frame,) = odd.seal(b"text", ctx=pair.alice.context).frames
+    assert type(refusal(pair.bob, Sent(pair.alice.me, pair.bob.me, frame))) is Forged
 
 
 def test_our_own_frames_come_back_as_forgeries() -> None:

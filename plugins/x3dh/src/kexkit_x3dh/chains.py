@@ -19,20 +19,15 @@ _ZERO_INNER: Final = b"\x36" * 64
 _ZERO_OUTER: Final = b"\x5c" * 64
 
 
-def pads(key: bytes) -> tuple[bytes, bytes]:
-    """The two blocks that HMAC-SHA-256 hashes before its input, for a key of 32 bytes."""
-    return key.translate(_INNER) + _INNER_REST, key.translate(_OUTER) + _OUTER_REST
-
-
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
-    """RFC 2104 with SHA-256, for a key of 32 bytes."""
-    inner, outer = pads(key)
-    return sha256(outer + sha256(inner + data).digest()).digest()
+    """RFC 2104 with SHA-256, for a key of 32 bytes: two hashes, each of a block made of the key before its input."""
+    inner = sha256(key.translate(_INNER) + _INNER_REST + data).digest()
+    return sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
 
 
 def _expand(key: bytes, info: bytes) -> tuple[bytes, bytes]:
     """RFC 5869's HKDF-Expand: the first 64 bytes. Status takes 80 and 96; nobody needs what lies beyond 64."""
-    inner, outer = pads(key)
+    inner, outer = key.translate(_INNER) + _INNER_REST, key.translate(_OUTER) + _OUTER_REST
     first = sha256(outer + sha256(inner + info + b"\x01").digest()).digest()
     return first, sha256(outer + sha256(inner + first + info + b"\x02").digest()).digest()
 
@@ -49,7 +44,7 @@ def root_step(root: bytes, agreed: bytes) -> tuple[bytes, bytes]:
 
 def chain_step(chain: bytes) -> tuple[bytes, bytes]:
     """KDF_CK: the next chain key, and this message's key."""
-    inner, outer = pads(chain)
+    inner, outer = chain.translate(_INNER) + _INNER_REST, chain.translate(_OUTER) + _OUTER_REST
     return (
         sha256(outer + sha256(inner + b"\x0f").digest()).digest(),
         sha256(outer + sha256(inner + b"\x10").digest()).digest(),

@@ -170,8 +170,6 @@ class RatchetSession:
             raise NotMine("A frame of a session with another ephemeral key.")
         if frame.ephemeral != parties.ephemeral:
             raise Forged("A frame carries the negative of the ephemeral key that began its session.")
-        if parties.ours:
-            raise Forged("Our own opening came back.")
         return True
 
     def _open_next(self, frame: RatchetFrame, have: Have, now: int) -> Step | Wants:

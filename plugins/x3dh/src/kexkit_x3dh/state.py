@@ -20,9 +20,8 @@ RECENT: Final = 8
 """Ratchet keys of the peer that are remembered, by 8 bytes each, so that a late copy is known for what it is."""
 _MARK_BYTES: Final = 8
 _NO_KEY: Final = bytes(33)
-_FLAGS: Final = Struct(">B32s")
-_SPEAKING: Final = Struct(">32s33sQ32sQ")
-_RECEIVING: Final = Struct(">33s32sQQQQQI")
+_NO_MARK: Final = bytes(_MARK_BYTES)
+_STATE: Final = Struct(f">B32s32s33sQ32sQ33s32sQQQQQI{RECENT * _MARK_BYTES}s")
 _HEARD, _SPEAKS, _SENDS_YOUNG, _HEARS_YOUNG = 1, 2, 4, 8
 
 
@@ -71,29 +70,38 @@ def mark(key: bytes) -> bytes:
 def pack(heard: bool, root: bytes, sending: Sending, receiving: Receiving) -> bytes:
     """Always of one length."""
     flags = heard * _HEARD | receiving.young * _HEARS_YOUNG
+    secret = public = chain = b""
+    pn = 0
     if isinstance(sending, Speaking):
         flags |= _SPEAKS | sending.young * _SENDS_YOUNG
-        sent = _SPEAKING.pack(sending.secret, sending.public, sending.pn, sending.chain, sending.n)
-    else:
-        sent = _SPEAKING.pack(b"", b"", 0, b"", sending.n)
+        secret, public, pn, chain = sending.secret, sending.public, sending.pn, sending.chain
     gaps = receiving.gaps
-    received = _RECEIVING.pack(
-        receiving.key, receiving.chain, receiving.n, receiving.made, gaps.first, gaps.next, gaps.end, gaps.unused
+    return _STATE.pack(
+        flags,
+        root,
+        secret,
+        public,
+        pn,
+        chain,
+        sending.n,
+        receiving.key,
+        receiving.chain,
+        receiving.n,
+        receiving.made,
+        gaps.first,
+        gaps.next,
+        gaps.end,
+        gaps.unused,
+        b"".join(receiving.recent),
     )
-    marks = b"".join(receiving.recent).ljust(RECENT * _MARK_BYTES, b"\0")
-    return _FLAGS.pack(flags, root) + sent + received + marks
 
 
 def unpack(raw: bytes) -> tuple[bool, bytes, Sending, Receiving]:
-    if len(raw) != _FLAGS.size + _SPEAKING.size + _RECEIVING.size + RECENT * _MARK_BYTES:
+    if len(raw) != _STATE.size:
         raise StoreCorrupt("A stored session has not the length of one.")
-    flags, root = _FLAGS.unpack_from(raw)
-    at = _FLAGS.size
-    secret, public, pn, chain, n = _SPEAKING.unpack_from(raw, at)
-    at += _SPEAKING.size
-    key, receive_chain, receive_n, made, first, next_, end, unused = _RECEIVING.unpack_from(raw, at)
-    at += _RECEIVING.size
-    recent = tuple(raw[place : place + _MARK_BYTES] for place in range(at, len(raw), _MARK_BYTES))
+    flags, root, secret, public, pn, chain, n, *received, marks = _STATE.unpack(raw)
+    key, receive_chain, receive_n, made, first, next_, end, unused = received
+    recent = (marks[place : place + _MARK_BYTES] for place in range(0, len(marks), _MARK_BYTES))
     key = b"" if key == _NO_KEY else key
     sending: Sending = Listening(n)
     if flags & _SPEAKS:
@@ -105,7 +113,7 @@ def unpack(raw: bytes) -> tuple[bool, bytes, Sending, Receiving]:
         bool(flags & _HEARS_YOUNG),
         made,
         Gaps(first, next_, end, unused),
-        tuple(each for each in recent if each != bytes(_MARK_BYTES)),
+        tuple(each for each in recent if each != _NO_MARK),
     )
     _check(sending, receiving, flags)
     return bool(flags & _HEARD), root, sending, receiving
