@@ -55,8 +55,9 @@ class LmdbStore:
         limit: int | None = None,
     ) -> AsyncIterator[tuple[Key, Versioned]]:
         prefix = _name(table, b"")
+        # a place longer than any id is cut: the order stays the same, and LMDB's 511 bytes are kept
         low = prefix + start[: ID_MAX + 1]
-        high = prefix + (b"\xff" * ID_MAX + b"\xff" if stop is None else stop[: ID_MAX + 1])
+        high = prefix + (b"\xff" * (ID_MAX + 1) if stop is None else stop[: ID_MAX + 1])
         while limit is None or limit > 0:
             found = self._last(low, high) if reverse else self._first(low, high)
             if found is None:
@@ -95,29 +96,28 @@ def _revision(record: bytes | None) -> int:
 
 @contextmanager
 def opened(settings: Mapping[str, str]) -> Iterator[LmdbStore]:
-    """The folder is held, alone, until the end."""
+    """The folder is ours alone until the end."""
     if not settings.get("path"):
         raise InvalidInput("The lmdb store needs the setting path: a folder.")
-    folder = Path(settings["path"])
+    folder = Path(settings["path"]).expanduser()
     with ExitStack() as closing:
         with _our_errors():
-            closing.callback(os.close, _hold(folder))
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lease = os.open(folder / "lease", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            closing.callback(os.close, lease)
+            _hold(lease, folder)
             # lock=False: LMDB's own lock lets other processes in, ours does not
             environment = closing.enter_context(lmdb.open(str(folder), map_size=MAP_BYTES, mode=0o600, lock=False))
             _check_format(environment)
         yield LmdbStore(environment)
 
 
-def _hold(folder: Path) -> int:
-    """A file descriptor with a lock that the kernel takes back when we end, however we end."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lease", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _hold(lease: int, folder: Path) -> None:
+    """The kernel takes this lock back when we end, however we end."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
-        raise StoreBusy(f"Another process holds the store in {folder}.", advice="Close it there.") from None
-    return descriptor
+        raise StoreBusy(f"The store in {folder} is open elsewhere.", advice="Close it there.") from None
 
 
 def _check_format(environment: lmdb.Environment) -> None:
