@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from attrs import evolve
 from kexkit.api import Device, Opening
@@ -138,3 +140,16 @@ def test_the_secret_has_exactly_its_length(size: int, fits: bool) -> None:
     else:
         with pytest.raises(InvalidInput, match="64 hex digits"):
             kexkit_key_exchanges(config)
+
+
+def test_the_widest_gap_costs_no_memory(pair: Pair) -> None:
+    pair.settle(pair.alice.seal(b"first", pair.bob.me))
+    far = evolve(pair.alice.session_with(pair.bob.me), sent=SENT - 1)  # type: ignore[misc]  # a PskSession
+    frame = far.seal(b"last", ctx=pair.alice.context).frames[0]
+    session = pair.bob.session_with(pair.alice.me)
+    tracemalloc.start()
+    try:
+        session.receive(frame, {}, ctx=pair.bob.context)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
