@@ -25,6 +25,8 @@ from kexkit_transport_relay.limits import ARRIVAL_COST, EXPIRE_COUNT, Quotas
 from kexkit_transport_relay.messages import RELAY_ID_BYTES
 
 SCHEMA_VERSION = 1
+SET_VERSION = "PRAGMA user_version = 1"
+"""SCHEMA_VERSION again: a pragma takes no parameter, and no statement here is put together from values"""
 SCHEMA = (
     "CREATE TABLE relay (id BLOB NOT NULL, floor INTEGER NOT NULL)",
     "CREATE TABLE topic (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL)",
@@ -120,7 +122,7 @@ class Ledger:
         for statement in SCHEMA:
             self._writer.execute(statement)
         self._writer.execute("INSERT INTO relay VALUES (?, 0)", (secrets.token_bytes(RELAY_ID_BYTES),))
-        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._writer.execute(SET_VERSION)
         self._writer.execute("COMMIT")
 
     # --- writing ---
