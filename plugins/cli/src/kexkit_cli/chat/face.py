@@ -38,7 +38,9 @@ class Face(Protocol):
 
     def delivery(self, message_id: bytes, delivery: Delivery) -> None: ...
 
-    def heard(self, event: TextReceived, name: str) -> None: ...
+    def heard(self, event: TextReceived, name: str, *, late: bool = False) -> None:
+        """`late`: it was written before something that is shown already."""
+        ...
 
     def event(self, event: Event, name: str | None) -> None:
         """Anything that has happened, for those who want to know it all."""
@@ -109,8 +111,9 @@ class Piped:
     def delivery(self, message_id: bytes, delivery: Delivery) -> None:
         return None
 
-    def heard(self, event: TextReceived, name: str) -> None:
+    def heard(self, event: TextReceived, name: str, *, late: bool = False) -> None:
         mark = "" if event.forward_secret else f" [{NO_FORWARD_SECRECY}]"
+        mark += " [written before]" if late else ""
         self._console.raw(indented(f"{clock_time(event.timestamp)} {name}{mark}: ", event.text) + "\n")
 
     def event(self, event: Event, name: str | None) -> None:
@@ -144,7 +147,7 @@ class ForPrograms:
     def delivery(self, message_id: bytes, delivery: Delivery) -> None:
         return None
 
-    def heard(self, event: TextReceived, name: str) -> None:
+    def heard(self, event: TextReceived, name: str, *, late: bool = False) -> None:
         return None
 
     def event(self, event: Event, name: str | None) -> None:

@@ -25,14 +25,21 @@ from kexkit.events import Question
 from kexkit_cli.chat.face import Face
 from kexkit_cli.exits import Exit, NotConfirmed
 from kexkit_cli.opening import Opened
-from kexkit_cli.people import label, short
+from kexkit_cli.people import check_name_is_free, label, short
+from kexkit_cli.profiles import checked_name
 from kexkit_cli.safe_text import safe
 from kexkit_cli.showing import Names
 
-HELP = (
-    "/quit leaves, as does Ctrl-D. /code shows your contact code, /who tells about the other, /answer TEXT answers a "
-    "question of the key exchange. A line that shall begin with a slash begins with two. Alt-Enter breaks a line."
-)
+PARTING_SECONDS = 2.0
+"""for what is on its way when a person leaves"""
+HELP = """\
+/quit        leave, as does Ctrl-D
+/name NAME   what you call them; it is told to nobody
+/who         who they are
+/code        your contact code
+/answer TEXT answers a question of the key exchange
+//...        a line that begins with a slash; Alt-Enter breaks a line
+Marks: · on its way, ✓ the relay has it, ! without forward secrecy, ↑ written before what stands above"""
 WEAK = (
     "! marks a text without forward secrecy: who steals this device's keys later could open it. In a new session that "
     "ends with your first answer."
@@ -57,11 +64,14 @@ class Talk:
         self._trouble = ""
         self._waiting = ""
         self._explained = False
+        self._clock = 0
+        """of the newest text shown"""
 
     async def run(self, past: int, wait: float) -> int:
         self._greet()
         for text in await self._node.history(self._contact, limit=past) if past else []:
             self._shown.add(text.message_id)
+            self._clock = max(self._clock, text.clock)
             self._face.past(text, self._name)
             if text.outgoing and text.delivery is not Delivery.STORED:
                 self._on_its_way[text.message_id] = None
@@ -70,17 +80,20 @@ class Talk:
             async for line in self._face.lines():
                 if not await self._line(line):
                     break
-            if self._face.patient and not self._face.interrupted:
-                await self._settle(wait)
+            if not self._face.interrupted:
+                await self._settle(wait if self._face.patient else min(wait, PARTING_SECONDS))
             tasks.cancel_scope.cancel()
         return self._result(wait)
 
     def _greet(self) -> None:
         contact = self._contact
         over = f"over {', '.join(contact.mechanisms)}" if contact.mechanisms else "once their keys are found"
-        self._face.notice(f"{self._name} ({short(contact.identity)}…), {over}. /help tells more, Ctrl-D leaves.")
+        who = f"{self._name} ({short(contact.identity)}…)" if contact.name else f"{short(contact.identity)}…"
+        self._face.notice(f"You talk with {who}, {over}. /help tells more, Ctrl-D leaves.")
         if not contact.added:
-            self._face.notice("They wrote to you and are no contact of yours: make sure that it is them.")
+            self._face.notice(
+                "They wrote to you, and you have not added them. /name NAME does, once you know who it is."
+            )
 
     async def _settle(self, wait: float) -> None:
         with anyio.move_on_after(wait):
@@ -135,6 +148,8 @@ class Talk:
             await self._tell_who()
         elif command == "answer":
             await self._answer(rest)
+        elif command == "name":
+            await self._rename(rest)
         elif command in ("help", "h", "?"):
             self._face.notice(HELP)
         else:
@@ -145,6 +160,19 @@ class Talk:
         contact = self._contact = await self._node.contact(self._contact.identity)
         offers = ", ".join(contact.mechanisms) or "nothing known yet"
         self._face.notice(f"{self._name}: {contact.identity.hex()}. Their devices offer: {offers}.")
+
+    async def _rename(self, name: str) -> None:
+        """And add them, if nobody has."""
+        try:
+            name = checked_name(name)
+            await check_name_is_free(self._node, name, self._contact.identity)
+            self._contact = await self._node.add(self._contact.identity.hex(), name=name)
+        except KexkitError as error:
+            self._face.notice(str(error))
+            return
+        self._names.note(self._contact)
+        self._name = label(self._contact)
+        self._face.notice(f"They are {self._name} for you from now on.")
 
     async def _answer(self, text: str) -> None:
         if self._question is None:
@@ -196,7 +224,8 @@ class Talk:
         elif event.message_id not in self._shown:
             self._shown.add(event.message_id)
             name = "you, elsewhere" if event.author == self._node.identity else self._name
-            self._face.heard(event, name)
+            self._face.heard(event, name, late=event.clock < self._clock)
+            self._clock = max(self._clock, event.clock)
             if not event.forward_secret and not self._explained:
                 self._explained = True
                 self._face.notice(WEAK)

@@ -50,6 +50,7 @@ class Terminal:
         unicode = console.unicode
         self._marks = {Delivery.QUEUED: "·" if unicode else ".", Delivery.SENT: "·" if unicode else "."}
         self._marks[Delivery.STORED] = "✓" if unicode else "+"
+        self._late = "↑" if unicode else "^"
         self._dash = "—" if unicode else "--"
 
     # --- typing ------------------------------------------------------------------------------------------------------
@@ -113,8 +114,8 @@ class Terminal:
         if delivery is Delivery.STORED:
             del self._places[message_id]
 
-    def heard(self, event: TextReceived, name: str) -> None:
-        mark = " " if event.forward_secret else "!"
+    def heard(self, event: TextReceived, name: str, *, late: bool = False) -> None:
+        mark = "!" if not event.forward_secret else self._late if late else " "
         self._message(mark, event.timestamp, name, "cyan", event.text)
 
     def event(self, event: Event, name: str | None) -> None:
@@ -122,7 +123,8 @@ class Terminal:
 
     def notice(self, text: str) -> None:
         if not self._console.invocation.quiet:
-            self._block([f"{self._dash} {row}" for row in wrapped(safe(text, lines=True), self._width - 4)], "dim")
+            first, *others = wrapped(safe(text, lines=True), self._width - 4)
+            self._block([f"{self._dash} {first}", *(" " * (len(self._dash) + 1) + row for row in others)], "dim")
 
     def _mark(self, mark: str) -> str:
         style = {"✓": "green", "+": "green", "!": "yellow"}.get(mark, "dim")

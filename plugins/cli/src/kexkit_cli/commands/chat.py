@@ -9,6 +9,8 @@ from contextlib import ExitStack
 
 import anyio
 import click
+from kexkit import Contact, TextReceived
+from kexkit.errors import InvalidInput
 
 from kexkit_cli.chat.face import Face, ForPrograms, Piped
 from kexkit_cli.chat.talk import Talk
@@ -21,7 +23,7 @@ from kexkit_cli.people import find, label
 
 
 @click.command(cls=Command)
-@click.argument("peer")
+@click.argument("peer", required=False)
 @click.option(
     "--past", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Older texts shown."
 )
@@ -35,9 +37,10 @@ from kexkit_cli.people import find, label
 )
 @weaker
 @click.pass_context
-def chat(context: click.Context, peer: str, past: int, wait: float, weak: bool) -> int:
+def chat(context: click.Context, peer: str | None, past: int, wait: float, weak: bool) -> int:
     """Talk to PEER (a name, an identity, or its beginning), line by line. /help tells more, Ctrl-D leaves.
 
+    Without PEER it is the only person you know; and where you know nobody, whoever writes to you first.
     A text is marked when the relay has it; "!" marks one that came without forward secrecy. Lines may come from a
     pipe; with --json everything that happens is a line of JSON.
     """
@@ -45,14 +48,28 @@ def chat(context: click.Context, peer: str, past: int, wait: float, weak: bool) 
     return anyio.run(_chat, invocation, Console(invocation), peer, past, wait, weak)
 
 
-async def _chat(invocation: Invocation, console: Console, peer: str, past: int, wait: float, weak: bool) -> int:
+async def _chat(invocation: Invocation, console: Console, peer: str | None, past: int, wait: float, weak: bool) -> int:
     async with opened(invocation, console, online=True, without_forward_secrecy=weak) as work:
-        contact = await find(work.node, peer)
+        contact = await find(work.node, peer) if peer is not None else await _somebody(work, console)
         check_common(contact, work.plugins, work.policy, label(contact))
         if _has_terminal(console):
-            return await _in_terminal(work, peer, past, wait, console)
+            return await _in_terminal(work, contact, past, wait, console)
         face: Face = ForPrograms(console) if console.json else Piped(console)
         return await Talk(work, contact, face).run(past, wait)
+
+
+async def _somebody(work: Opened, console: Console) -> Contact:
+    known = await work.node.contacts()
+    if not known:
+        console.note("You know nobody yet. Hand your code (kexkit contact) to somebody; waiting for them to write…")
+        async for event in work.node.events():
+            if isinstance(event, TextReceived):
+                break
+        known = await work.node.contacts()
+    if len(known) > 1:
+        names = ", ".join(sorted(label(one) for one in known))
+        raise InvalidInput("You know several people.", advice=f"Say which one: kexkit chat PEER. There are: {names}.")
+    return known[0]
 
 
 def _has_terminal(console: Console) -> bool:
@@ -60,10 +77,9 @@ def _has_terminal(console: Console) -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and not console.json and not plain
 
 
-async def _in_terminal(work: Opened, peer: str, past: int, wait: float, console: Console) -> int:
+async def _in_terminal(work: Opened, contact: Contact, past: int, wait: float, console: Console) -> int:
     from kexkit_cli.chat.terminal import Terminal, raw_terminal
 
-    contact = await find(work.node, peer)
     with ExitStack() as stack:
         stack.enter_context(raw_terminal())
         face = Terminal(console, work.profile.config.name or "you")

@@ -7,14 +7,14 @@ from typing import Any
 
 import anyio
 import click
-from kexkit import Contact, Plugins, Policy, parse_contact_code
-from kexkit.errors import InvalidInput
+from kexkit import Contact, Node, Plugins, Policy, parse_contact_code
+from kexkit.errors import InvalidInput, Malformed, UnknownPeer
 
 from kexkit_cli.console import Console
 from kexkit_cli.invocation import Command, Invocation, of
 from kexkit_cli.negotiating import usable
 from kexkit_cli.opening import opened
-from kexkit_cli.people import check_name_is_free, label, short
+from kexkit_cli.people import check_name_is_free, find, label, short
 from kexkit_cli.profiles import checked_name
 
 CODE_BYTES = 128 * 1024
@@ -28,7 +28,8 @@ CODE_BYTES = 128 * 1024
 def add(context: click.Context, code: str, name: str) -> None:
     """Add a contact from their CODE, or from their public key alone; '-' reads it from stdin.
 
-    Added again with a newer code, they keep their name unless you give another.
+    Added again with a newer code, they keep their name unless you give another. For somebody who has written to you,
+    the beginning of their identity is enough.
     """
     invocation = of(context)
     text = _from_stdin() if code == "-" else code
@@ -43,14 +44,26 @@ def _from_stdin() -> str:
 
 
 async def _add(invocation: Invocation, console: Console, code: str, name: str) -> None:
-    identity = parse_contact_code(code).identity
     async with opened(invocation, console) as work:
+        try:
+            identity = parse_contact_code(code).identity
+        except Malformed as malformed:
+            code, identity = await _known_here(work.node, code, malformed)
         if name:
             await check_name_is_free(work.node, name, identity)
         contact = await work.node.add(code, name=name)
         facts = described(contact, work.plugins, work.policy)
         offers = f"offers {', '.join(contact.mechanisms)}" if contact.mechanisms else "offers nothing known yet"
         console.answer(facts, f"Added {label(contact)}  {contact.identity.hex()}", f"  {offers}; {facts['would_use']}")
+
+
+async def _known_here(node: Node, text: str, malformed: Malformed) -> tuple[str, bytes]:
+    """Not a code: then perhaps the beginning of the identity of somebody who wrote to us."""
+    try:
+        known = await find(node, text)
+    except UnknownPeer:
+        raise malformed from None
+    return known.identity.hex(), known.identity
 
 
 def described(contact: Contact, plugins: Plugins, policy: Policy) -> dict[str, Any]:
