@@ -27,10 +27,12 @@ class Refused(Exception):
 
 
 class ChattingDevice(Protocol):
-    identity: bytes
-    installation: str
-    forgets_used_keys: bool
-
+    @property
+    def identity(self) -> bytes: ...
+    @property
+    def installation(self) -> str: ...
+    @property
+    def forgets_used_keys(self) -> bool: ...
     def bundle(self) -> bytes: ...
     def process_bundle(self, maker: bytes, bundle: bytes) -> None: ...
     def enable(self, installation: str) -> None: ...
@@ -144,7 +146,7 @@ class Workshop:
         digits = self.random.randbytes(16).hex()
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
-    def kexkit(self, secret: bytes) -> ChattingDevice:
+    def kexkit(self, secret: bytes) -> KexkitDevice:
         identity, installation = SoftwareIdentity(secret), self.installation()
         layer = SecurityLayer(
             identity,
@@ -156,7 +158,7 @@ class Workshop:
         )
         return KexkitDevice(layer, identity.public, installation)
 
-    def status_go(self, secret: bytes) -> ChattingDevice:
+    def status_go(self, secret: bytes) -> StatusGoDevice:
         return StatusGoDevice(
             StatusGoPeer(PrivateKey(secret), self.installation(), self.clock.now_ns, self.random.randbytes)
         )
