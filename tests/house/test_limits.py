@@ -9,7 +9,7 @@ import pytest
 
 from tests.house.sources import ROOT, modules, name, tree
 
-UNITS = {"KIB", "MIB"}
+UNITS = {"KIB", "MIB", "PRODUCTION"}
 LIMITS = [path for path in modules() if path.name == "limits.py"]
 
 
@@ -23,7 +23,7 @@ def bounds(path: Path) -> dict[str, bool]:
         )
         for target in targets:
             if isinstance(target, ast.Name) and target.id.isupper() and target.id not in UNITS | {"PRODUCTION"}:
-                found[target.id] = any(is_reason(after) for after in body[position + 1 : position + 3])
+            found[target.id] = any(is_reason(after) for after in body[position + 1 : position + 3])
     return found
 
 

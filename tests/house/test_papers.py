@@ -12,7 +12,7 @@ from tests.house.sources import ROOT, all_tracked, name, tree
 
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = re.findall(
-    r"^python3 -m pip install --quiet uv && python3 -m uv run kexkit demo$|^python3 -m uv run pytest$", README, re.M
+    r"^(?:python3 -m pip install --quiet uv && python3 -m uv run kexkit demo|python3 -m uv run pytest)$", README, re.M
 )
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:|#)([^)#\s]+)")
 
