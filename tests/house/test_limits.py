@@ -18,11 +18,8 @@ def bounds(path: Path) -> dict[str, bool]:
     found: dict[str, bool] = {}
     body = tree(path).body
     for position, node in enumerate(body):
-        targets = (
-            [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []
-        )
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id.isupper() and target.id not in UNITS | {"PRODUCTION"}:
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id.isupper() and target.id[0] != "_" and target.id not in UNITS:
             found[target.id] = any(is_reason(after) for after in body[position + 1 : position + 3])
     return found
 
