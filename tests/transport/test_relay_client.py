@@ -278,7 +278,8 @@ async def test_so_many_publications_are_under_way_and_others_wait(over: int) -> 
                     await socket.flush()
         socket.put(encode_from_relay(Stored(tuple(range(1, IN_FLIGHT + 5)))))
         await socket.flush()
-        await anyio.sleep_forever()
+        while True:
+            await socket.receive()
 
     async with pretending(hold) as url, quick(url) as alice, anyio.create_task_group() as group:
         group.start_soon(publish_all, alice, envelopes(0, IN_FLIGHT + over))
@@ -327,10 +328,13 @@ async def test_what_does_not_introduce_itself_is_no_relay() -> None:
 
 
 async def test_a_relay_that_is_full_is_tried_again() -> None:
-    async with serve(quotas=Quotas(connections=1)) as relay, quick(relay.url, patience="20") as bob:
-        async with anyio.create_task_group() as group:
-            async with quick(relay.url) as alice:
-                await alice.publish(envelope(1))
-                group.start_soon(bob.publish, envelope(2))
-                await until(lambda: "takes no more connections" in str(bob.trouble))
-            await until(lambda: relay.relay.ledger.count == 2)
+    async with (
+        serve(quotas=Quotas(connections=1)) as relay,
+        quick(relay.url, patience="20") as bob,
+        anyio.create_task_group() as group,
+    ):
+        async with quick(relay.url) as alice:
+            await alice.publish(envelope(1))
+            group.start_soon(bob.publish, envelope(2))
+            await until(lambda: "takes no more connections" in str(bob.trouble))
+        await until(lambda: relay.relay.ledger.count == 2)

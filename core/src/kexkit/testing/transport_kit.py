@@ -320,17 +320,25 @@ class TransportKit:
         await self._run(test)
 
     async def test_what_a_cancelled_reader_waited_for_comes_to_the_next(self) -> None:
+        """Cancelled at any of its suspensions, with something there to read or not yet."""
+
         async def test(connect: Connect) -> None:
             async with connect() as alice, connect() as bob:
                 await bob.watch({HERE: None})
                 seen: set[Envelope] = set()
-                for number in range(20):
-                    await alice.publish(envelope(number))
-                    with anyio.move_on_after(0.001 * (number % 4)):
-                        async for arrival in bob.arrivals():
-                            seen.add(arrival.envelope)
-                await alice.publish(envelope(20))
-                await read_until(bob, set(envelopes(0, 21)) - seen)
+
+                async def read() -> None:
+                    seen.add((await anext(bob.arrivals())).envelope)
+
+                for at in range(1, SUSPENSIONS):
+                    await alice.publish(envelope(at))
+                    with anyio.move_on_after(0.02) as scope:
+                        await CancelledAt(read(), scope, at)
+                for at in range(1, SUSPENSIONS):
+                    with anyio.move_on_after(0.002) as scope:
+                        await CancelledAt(read(), scope, at)
+                await alice.publish(envelope(SUSPENSIONS))
+                await read_until(bob, set(envelopes(1, SUSPENSIONS + 1)) - seen)
 
         await self._run(test)
 
