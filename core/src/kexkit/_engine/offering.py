@@ -33,7 +33,7 @@ from kexkit._wire import application
 from kexkit._wire.offers import Entry, OfferBody, check_signature, read, sign
 from kexkit.api import Advert, Device, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
-from kexkit.errors import Forged, InvalidInput
+from kexkit.errors import Forged, InvalidInput, OfferExpired, OfferNotYetValid
 from kexkit.limits import ADVERTISE_EVERY_MS, OWN_OFFER_LIFETIME_MS
 
 CONTACT_CODE_ADVERTISEMENT = 15
@@ -165,6 +165,18 @@ def note_bundles(
             _keep_advert(draft, person, exchange.name, advert, setting, moment)
         person.record.bundle_digest = digest
         person.changed = True
+
+
+def offers_in_season(offers: tuple[bytes, ...], person: Person, moment: Moment) -> tuple[bytes, ...]:
+    """A message stays readable when the offer that travels with it has expired, or one of the two clocks is off."""
+    kept = []
+    for raw in offers:
+        try:
+            read(raw, expected_identity=person.identity, now_ms=moment.now)
+        except (OfferExpired, OfferNotYetValid):
+            continue
+        kept.append(raw)
+    return tuple(kept)
 
 
 def note_offers(draft: Draft, person: Person, offers: tuple[bytes, ...], setting: Setting, moment: Moment) -> None:

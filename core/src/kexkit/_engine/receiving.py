@@ -14,7 +14,7 @@ from attrs import frozen
 from kexkit import _records as records
 from kexkit._engine.bare import receive_bare
 from kexkit._engine.chatting import take_texts
-from kexkit._engine.offering import note_bundles, note_offers
+from kexkit._engine.offering import note_bundles, note_offers, offers_in_season
 from kexkit._engine.opening import open_frame
 from kexkit._engine.peers import Person, load_person, save_person
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, load_one, scan
@@ -130,7 +130,7 @@ def open_security(
     """Everything of a ProtocolMessage but its envelope."""
     sender = Device(person.identity, message.installation)
     note_bundles(draft, person, message.bundles, sender, setting, moment)
-    note_offers(draft, person, message.offers, setting, moment)
+    note_offers(draft, person, offers_in_season(message.offers, person, moment), setting, moment)
     addressed = bool(message.slots or message.frames)
     if not addressed:
         return
