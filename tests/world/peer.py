@@ -208,7 +208,7 @@ class Peer:
     def read_inbox(self) -> list[DurableEvent]:
         """All that the application is told now: everything in the inbox."""
         inbox = Inbox(self.disk)
-        found = [at_once(inbox._read(key, row)) for key, row in list(self.rows.rows("inbox"))]
+        found = [at_once(inbox.read(key, row)) for key, row in list(self.rows.rows("inbox"))]
         return [event for event in found if event is not None]
 
     def ack(self, receipt: bytes) -> None:

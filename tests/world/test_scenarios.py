@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.world.mechanisms import EACH, Mechanism
-from tests.world.world import HOUR, a_world
+from tests.world.mechanisms import EACH, PSK, Mechanism
+from tests.world.world import DAY, HOUR, a_world
 
 
 @EACH
@@ -25,4 +25,27 @@ def test_a_late_acknowledgement_means_what_it_was_given_for_though_the_clock_wen
             world.ack("bob")
         world.clock.now += HOUR
         world.quiesce()
+        world.must_agree()
+
+
+def test_a_text_opens_though_the_offer_beside_it_expired_on_the_way() -> None:
+    """Two weeks in a store node: the offer that travels with a message is good for less."""
+    with a_world(4, PSK) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.transmit("alice")
+        world.clock.now += 15 * DAY
+        world.settle()
+        assert world.told("bob") == ["text 1 of alice to bob"]
+
+
+@EACH
+def test_contacts_whose_offers_have_expired_find_each_other_again_at_once(mechanism: Mechanism) -> None:
+    """Both slept for longer than what they published is good. What is renewed goes out first, not six hours later."""
+    with a_world(5, mechanism) as world:
+        world.introduce()
+        world.settle()
+        world.clock.now += 40 * DAY
+        world.send("alice", "bob")
+        world.quiesce(hours=0)
         world.must_agree()

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from attrs import field, frozen
+from attrs import define, field
 
 from kexkit.testing import Faults
+from tests.world.peer import FIRST_NOW
 from tests.world.world import DAY, HOUR, SECOND, World
 
+LONGEST_APART = 6 * DAY
 TROUBLE = Faults(loss=0.2, duplication=0.2, reordering=0.3, delay=0.2, delay_rounds=6, tampering=0.05)
 
 
-@frozen
+@define
 class Walk:
     """Chooses and takes steps. `skews`: the peers' clocks disagree, by less than what anybody refuses."""
 
     world: World
     random: Random = field()
     skews: bool = True
+    calm_at: int = field(init=False, default=0)
+    """the last time at which everything had arrived"""
 
     @random.default
     def _random(self) -> Random:
@@ -87,7 +91,18 @@ class Walk:
             self.world.replay(self.random.choice(logged), later=self.random.choice([0, 1, SECOND * 10**6]))
 
     def pass_time(self) -> None:
-        self.world.clock.now += self.random.choice([SECOND, 60 * SECOND, HOUR, 7 * HOUR, DAY, DAY + HOUR])
+        """First messages to a prekey that is gone are lost, and visibly so: another test's subject. Here everybody has
+        heard of everybody a few days ago at most."""
+        pause = self.random.choice([SECOND, 60 * SECOND, HOUR, 7 * HOUR, DAY + HOUR, 3 * DAY, 9 * DAY, 16 * DAY])
+        world = self.world
+        if world.clock.now + pause <= max(self.calm_at, FIRST_NOW) + LONGEST_APART:
+            world.clock.now += pause
+            return
+        world.quiesce(0)
+        world.clock.now += pause
+        world.settle()
+        world.network.set_faults(TROUBLE)
+        self.calm_at = world.clock.now
 
     def skew(self) -> None:
         if self.skews:

@@ -69,7 +69,8 @@ def _work_off(
         yield from expire_half(draft, reference, setting, moment)
     elif kind == records.Timer.HELD_EXPIRY:
         yield from expire_held(draft, reference)
-    elif kind == records.Timer.ADVERTISE and setting.policy.advertise and setting.slot is not None:
+    elif kind == records.Timer.ADVERTISE and setting.policy.advertise:
+        yield from renew(draft, setting, moment)  # after a long sleep both are due: others wait for the new one
         yield from advertise(draft, setting, moment, keys)
 
 
