@@ -5,6 +5,7 @@ Ids sort bytewise, so every number in one is big-endian and every variable part 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -78,6 +79,7 @@ def place_key(session_id: bytes) -> Key:
     return ("place", session_id)
 
 
+@lru_cache(maxsize=64)  # of mechanisms: those that are loaded
 def drawer_prefix(mechanism: str) -> bytes:
     name = mechanism.encode()
     return bytes((len(name),)) + name

@@ -111,7 +111,7 @@ class Identity(Protocol):
         ...
 
 
-@frozen
+@value
 class Context:
     """Everything impure that a step may use."""
 

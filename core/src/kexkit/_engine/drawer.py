@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from kexkit import _records as records
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, broken, load
@@ -13,15 +13,16 @@ from kexkit.events import Question
 from kexkit.limits import WANTS_ROUNDS
 
 T = TypeVar("T")
+P = ParamSpec("P")
 NOWHERE: frozenset[Hear] = frozenset()
 Fetched = dict[bytes, Row]
 """Drawer rows that a plugin was shown, so that their timers can go when they go."""
 
 
-def guarded(mechanism: str, call: Callable[[], T]) -> T:
+def guarded(mechanism: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The one place where a plugin is called. Only typed errors leave it."""
     try:
-        return call()
+        return call(*args, **kwargs)
     except KexkitError:
         raise
     except Exception as error:  # a plugin's bug must not look like ours, and its locals may hold keys
@@ -34,7 +35,9 @@ def guarded(mechanism: str, call: Callable[[], T]) -> T:
 
 def ask(draft: Draft, mechanism: str, call: Callable[[Have], T | Wants], fetched: Fetched) -> Flow[T]:
     """Call, fetch the rows it wants, call again: at most WANTS_ROUNDS times."""
-    answer = guarded(mechanism, lambda: call(NOTHING))
+    answer = guarded(mechanism, call, NOTHING)
+    if not isinstance(answer, Wants):  # nearly always
+        return answer
     have: dict[bytes, bytes | None] = {}
     for _ in range(WANTS_ROUNDS):
         if not isinstance(answer, Wants):
@@ -50,7 +53,7 @@ def ask(draft: Draft, mechanism: str, call: Callable[[Have], T | Wants], fetched
             else:
                 fetched[row] = records.read_row(stored.value)
                 have[row] = fetched[row].value
-        answer = guarded(mechanism, lambda: call(have))
+        answer = guarded(mechanism, call, have)
     if isinstance(answer, Wants):
         raise broken(mechanism, f"it still wants rows after {WANTS_ROUNDS} rounds")
     return answer
@@ -94,15 +97,18 @@ def take(
         if before is not None:
             end(draft, mechanism, before, moment)
         return None
-    key = records.session_key(after.id)
-    relied = draft.given.setdefault(key, before.revision if before is not None else 0)
-    if before is not None and after is before.session:
+    session_id = after.id
+    key = records.session_key(session_id)
+    was, revision, heard = (before.session, before.revision, before.session.hears) if before else (None, 0, NOWHERE)
+    relied = draft.given.setdefault(key, revision)
+    if after is was:
         return before
     draft.put[key] = records.write_session(records.drawer_prefix(mechanism), guarded(mechanism, after.snapshot))
-    _retime(draft, before.session if before is not None else None, after)
-    rehear(draft, before.session.hears if before is not None else NOWHERE, after.hears, mechanism, session_id=after.id)
-    successor = LiveSession(after, mechanism, relied + 1)
-    draft.sessions[after.id] = successor
+    _retime(draft, was, after)
+    hears = after.hears
+    if hears is not heard:
+        rehear(draft, heard, hears, mechanism, session_id=session_id)
+    successor = draft.sessions[session_id] = LiveSession(after, mechanism, relied + 1)
     return successor
 
 

@@ -69,7 +69,7 @@ class Channel:
     """version-2 frames of sessions and offers, found by topic and tag"""
 
 
-@frozen
+@value
 class Moment:
     """What an operation may know of time and chance."""
 

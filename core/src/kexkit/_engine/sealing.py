@@ -18,12 +18,12 @@ from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, li
 from kexkit._engine.setting import Setting
 from kexkit._transitions import State
 from kexkit._wire.offers import bare_digest, opening_bind
-from kexkit.api import Advert, Device, KeyExchange, Opening, Step
+from kexkit.api import Advert, Device, KeyExchange, Opening, Step, value
 from kexkit.errors import MechanismMissing, NoCommonMechanism, NoOffer
 from kexkit.events import SessionOpened
 
 
-@frozen
+@value
 class Sealed:
     """One frame for one device, not yet in an envelope."""
 
@@ -126,7 +126,7 @@ def seal_in(
     *,
     heard: bool = False,
 ) -> Sealed:
-    step = guarded(exchange.name, lambda: session.session.seal(body, ctx=moment.context))
+    step = guarded(exchange.name, session.session.seal, body, ctx=moment.context)
     if len(step.frames) != 1:
         raise broken(exchange.name, "seal() made no single frame")
     take(draft, exchange, session, step, {}, moment)
