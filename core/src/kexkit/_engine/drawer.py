@@ -99,7 +99,9 @@ def take(
         return None
     session_id = after.id
     key = records.session_key(session_id)
-    was, revision, heard = (before.session, before.revision, before.session.hears) if before else (None, 0, NOWHERE)
+    was, revision, heard = None, 0, NOWHERE
+    if before is not None:
+        was, revision, heard = before.session, before.revision, before.session.hears
     relied = draft.given.setdefault(key, revision)
     if after is was:
         return before
