@@ -34,3 +34,25 @@ def test_as_many_sessions_as_the_bound_says_still_open_what_was_on_the_way(begun
 def test_one_session_more_displaces_the_oldest() -> None:
     with pytest.raises(Refused, match="Replayed: An opening comes again"):
         _letters_after(SESSIONS_PER_DEVICE + 1)
+
+
+@pytest.mark.parametrize(("turns", "refusal"), [(0, "Replayed"), (7, "Replayed"), (8, "Replayed"), (9, "Unknown")])
+def test_a_copy_is_known_for_one_until_eight_turns_later(turns: int, refusal: str) -> None:
+    workshop = Workshop(Random(0))
+    ours, theirs = workshop.kexkit(workshop.person()), workshop.status_go(workshop.person())
+    theirs.process_bundle(ours.identity, ours.bundle())
+
+    def turn() -> bytes:
+        theirs.receive(ours.identity, ours.send(theirs.identity, b"ours"))
+        letter = theirs.send(ours.identity, b"theirs")
+        assert ours.receive(theirs.identity, letter) == b"theirs"
+        return letter
+
+    assert ours.receive(theirs.identity, theirs.send(ours.identity, b"first")) == b"first"
+    copied = turn()
+    for _ in range(turns):
+        turn()
+    before = ours.state()
+    with pytest.raises(Refused, match=refusal):
+        ours.receive(theirs.identity, copied)
+    assert ours.state() == before
