@@ -134,9 +134,6 @@ SEEN_DAYS: Final = 30
 """How long the hash of a seen envelope is kept: the month for which status-go keeps its own. Later copies are still
 refused by the session they belong to."""
 
-TIMERS_PER_TICK: Final = 64
-"""Timers worked off before other work gets its turn."""
-
 OWN_OFFER_LIFETIME_MS: Final = 14 * 24 * 3600 * 1000
 """How long an offer that we sign is good; it is renewed at half of that (negotiation 1.2)."""
 
