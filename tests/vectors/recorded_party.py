@@ -72,7 +72,7 @@ class RecordedParty:
     """(ratchet key, n) of every text that was opened"""
     steered: int = 0
     layer: SecurityLayer = field(init=False)
-    _draws: deque[bytes] = field(factory=deque, repr=False)
+    _draws: deque[bytes] = field(factory=deque, init=False, repr=False)
 
     @layer.default
     def _layer(self) -> SecurityLayer:

@@ -22,7 +22,6 @@ Runner = str | NotRun
 
 _GROUPS: Final = NotRun("group chats are not part of this version")
 _ACCOUNT: Final = NotRun("key derivation from mnemonics and names of keys are not part of this version")
-_SESSIONS: Final = NotRun("status-go's choice among many installations; the engine's own tests cover what we take over")
 _DATA_SYNC: Final = NotRun("data sync (MVDS) is not part of this version")
 _SEGMENTS: Final = NotRun("segmentation is not part of this version")
 _HASH_RATCHET: Final = NotRun("the hash ratchet is for communities, which kexkit does not have")
@@ -57,9 +56,9 @@ _STATUS: Final[dict[tuple[str, str | None], Runner]] = {
     ("group_random", "group"): _GROUPS,
     ("account", "mnemonic"): _ACCOUNT,
     ("account", "identity"): _ACCOUNT,
-    ("sessions", "installations"): _SESSIONS,
-    ("sessions", "own_bundle"): _SESSIONS,
-    ("sessions", "shared_secret"): _SESSIONS,
+    ("sessions", "installations"): "tests.vectors.run_sessions:installations",
+    ("sessions", "own_bundle"): "tests.vectors.run_sessions:own_bundle",
+    ("sessions", "shared_secret"): "tests.vectors.run_sessions:shared_secret",
 }
 
 _WAKU_NOISE: Final[dict[tuple[str, str | None], Runner]] = {
