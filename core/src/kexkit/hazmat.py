@@ -2,7 +2,8 @@
 
 `SecurityLayer` is Status's encryption layer alone, ProtocolMessages in and out, over rows in memory. It is what one
 wants in front of another implementation of the same layer, and for replaying its recordings; it is not what one wants
-in an application, because nothing in it survives the process.
+in an application, because nothing in it survives the process, and nothing falls due by itself: rows that a node would
+delete in time (keys of texts that never came, sessions that were displaced) stay.
 """
 
 from __future__ import annotations
