@@ -10,7 +10,11 @@ from random import Random
 import pytest
 from attrs import frozen
 from kexkit import limits
+from kexkit.errors import NoCommonMechanism
+from kexkit.hazmat import SecurityLayer
+from kexkit.identity import SoftwareIdentity
 from kexkit_x3dh import limits as x3dh_limits
+from kexkit_x3dh.exchange import X3DH
 
 from tests.interop.devices import StatusGoDevice, Workshop
 from tests.interop.peer import Driver
@@ -49,16 +53,23 @@ def test_the_code_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "opened before" in capsys.readouterr().out
 
 
+def test_the_default_policy_writes_to_nobody_by_identity_keys_alone() -> None:
+    workshop = Workshop(Random(0))
+    me, nobody = SoftwareIdentity(workshop.person()), SoftwareIdentity(workshop.person()).public
+    layer = SecurityLayer(
+        me, workshop.installation(), [X3DH()], clock=workshop.clock.now_ms, rng=workshop.random.randbytes
+    )
+    for seal in (layer.seal, layer.seal_fallback):
+        with pytest.raises(NoCommonMechanism):
+            seal(nobody, b"anyone with the key reads this for ever")
+
+
 def test_the_table_has_every_operation_of_the_driver() -> None:
-    driver = Driver(bytes(31) + b"\x01", workshop_installation())
+    driver = Driver(bytes(31) + b"\x01", Workshop(Random(0)).installation())
     refusal = driver.answer('{"op": "?"}')["text"]
     assert set(re.findall(r'^\| `\{"op": "(\w+)"', _TEXT, re.MULTILINE)) == set(
         refusal.removeprefix("There is no such op; there are ").rstrip(".").split(", ")
     )
-
-
-def workshop_installation() -> str:
-    return Workshop(Random(0)).installation()
 
 
 def test_the_bounds_are_those_of_the_code() -> None:
