@@ -99,6 +99,9 @@ QR_BYTES: Final = 800
 WANTS_ROUNDS: Final = 4
 """How often a plugin may ask for rows in one step. Parse, key, seen-set, skipped key: no real one needs more."""
 
+DRAWER_ID_BYTES: Final = 150
+"""A drawer row's id. Stores take ids of 240; a timer for the row adds 9, the mechanism's name at most 81."""
+
 DEVICES_PER_PEER: Final = 16
 """Devices remembered of one person. A flood of invented ones then displaces none that is in use (A26)."""
 
@@ -133,6 +136,9 @@ PURGE_BATCH: Final = 256
 SEEN_DAYS: Final = 30
 """How long the hash of a seen envelope is kept: the month for which status-go keeps its own. Later copies are still
 refused by the session they belong to."""
+
+TIMER_RETRY_MS: Final = 3600 * 1000
+"""When a timer whose work failed comes again: a plugin's bug is not worth more of our time than that."""
 
 OWN_OFFER_LIFETIME_MS: Final = 14 * 24 * 3600 * 1000
 """How long an offer that we sign is good; it is renewed at half of that (negotiation 1.2)."""

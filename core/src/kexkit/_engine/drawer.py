@@ -10,13 +10,20 @@ from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, b
 from kexkit.api import NOTHING, Ask, Have, Hear, KeyExchange, Row, Session, Step, Wants
 from kexkit.errors import KexkitError, PluginError
 from kexkit.events import Question
-from kexkit.limits import WANTS_ROUNDS
+from kexkit.limits import DRAWER_ID_BYTES, WANTS_ROUNDS
 
 T = TypeVar("T")
 P = ParamSpec("P")
 NOWHERE: frozenset[Hear] = frozenset()
 Fetched = dict[bytes, Row]
 """Drawer rows that a plugin was shown, so that their timers can go when they go."""
+
+
+class Shown(dict[bytes, bytes | None]):
+    """Rows as a plugin is shown them: keys, often, that must not stand in a traceback of its."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows>"
 
 
 def guarded(mechanism: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -38,7 +45,7 @@ def ask(draft: Draft, mechanism: str, call: Callable[[Have], T | Wants], fetched
     answer = guarded(mechanism, call, NOTHING)
     if not isinstance(answer, Wants):  # nearly always
         return answer
-    have: dict[bytes, bytes | None] = {}
+    have = Shown()
     for _ in range(WANTS_ROUNDS):
         if not isinstance(answer, Wants):
             return answer
@@ -61,6 +68,8 @@ def ask(draft: Draft, mechanism: str, call: Callable[[Have], T | Wants], fetched
 
 def keep(draft: Draft, mechanism: str, rows: Mapping[bytes, Row], fetched: Fetched) -> None:
     for row_id, row in rows.items():
+        if len(row_id) > DRAWER_ID_BYTES:
+            raise broken(mechanism, f"a row's id has more than {DRAWER_ID_BYTES} bytes")
         key = records.drawer_key(mechanism, row_id)
         draft.write(key, records.write_row(row))
         before = fetched.get(row_id)
