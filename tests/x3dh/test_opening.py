@@ -254,6 +254,7 @@ def test_grades_rise_when_the_prekey_leaves_the_chains() -> None:
     assert forward in young
     assert healing not in young
     took = pair.bob.receive(seal(pair.alice, pair.bob))
+    assert session(pair.alice, pair.bob).grade == young
     assert took.plain[0].grade == young & ~forward  # as long as the prekey is here
     assert session(pair.bob, pair.alice).grade == X3DH().guarantees
     took = pair.alice.receive(seal(pair.bob, pair.alice))

@@ -91,6 +91,7 @@ def test_a_key_is_gone_once_a_window_of_newer_ones_was_made_used_or_not(
     (lost,) = lose(pair, 1)
     for number in range(since):
         follow(pair, b"%d" % number)
+    assert owned_rows(pair) == (2 if taken else 0)
     if taken:
         assert pair.bob.receive(lost).texts
     else:
