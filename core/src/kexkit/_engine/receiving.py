@@ -8,6 +8,7 @@ row (`_quarantine`), and that only if the envelope's own signature names a peer 
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from attrs import frozen
 
@@ -17,7 +18,7 @@ from kexkit._engine.chatting import take_texts
 from kexkit._engine.offering import note_bundles, note_offers, offers_in_season
 from kexkit._engine.opening import open_frame
 from kexkit._engine.peers import Person, load_person, save_person
-from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, load_one, scan
+from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, load, load_one, scan
 from kexkit._engine.sealing import Sealed
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import BARE_VERSION, ENVELOPE_VERSION, NO_INSTALLATION, TopicKeys, envelopes_to, queue
@@ -36,10 +37,9 @@ from kexkit.errors import (
     Replayed,
 )
 from kexkit.events import FrameRefused, PeerMet, Unreadable
-from kexkit.limits import HELD_MS, HELD_PER_PEER
+from kexkit.limits import HELD_MS, HELD_PER_PEER, SEEN_DAYS
 
-DAY_NS = 24 * 3600 * 10**9
-DAYS_MAX = 2**32 - 1
+DAY_MS = 24 * 3600 * 1000
 IDENTITY_BYTES = 33
 
 
@@ -56,8 +56,7 @@ def receive(
 ) -> Flow[Outcome]:
     """One arrival. It never raises for what a stranger sent."""
     draft = Draft()
-    seen = seen_key(envelope)
-    if (yield from load_one(draft, seen)) is not None:
+    if (yield from seen_before(draft, envelope, moment, days=1)):
         return draft.outcome()
     sender: bytes | None = None
     try:
@@ -72,13 +71,27 @@ def receive(
     except (Refusal, PolicyRefused, MechanismMissing) as refusal:
         return (yield from _refused(envelope, sender, refusal, setting, moment))
     if draft.put or draft.drop:
-        draft.write(seen, b"")
+        draft.write(records.seen_key(_today(moment), fingerprint(envelope)), b"")
     return draft.outcome()
 
 
-def seen_key(envelope: Envelope) -> tuple[str, bytes]:
-    day = min(max(envelope.timestamp, 0) // DAY_NS, DAYS_MAX)
-    return records.seen_key(day, waku.message_hash(PUBSUB_DEFAULT, envelope))
+def fingerprint(envelope: Envelope) -> bytes:
+    """What makes a copy a copy. Nothing signs an envelope's timestamp, so of a payload that is sealed anew each time it
+    does not count, or the network could pass off a copy as new; a BARE frame is resent as it was, in a new envelope."""
+    if envelope.version == BARE_VERSION:
+        return waku.message_hash(PUBSUB_DEFAULT, envelope)
+    return sha256(envelope.payload).digest()
+
+
+def seen_before(draft: Draft, envelope: Envelope, moment: Moment, *, days: int) -> Flow[bool]:
+    """Today or so many days before. Older copies meet their session, which refuses them."""
+    mark, today = fingerprint(envelope), _today(moment)
+    found = yield from load(draft, *(records.seen_key(max(today - ago, 0), mark) for ago in range(days + 1)))
+    return bool(found)
+
+
+def _today(moment: Moment) -> int:
+    return max(moment.now, 0) // DAY_MS
 
 
 def open_payload(envelope: Envelope, channels: tuple[Channel, ...], moment: Moment, keys: TopicKeys) -> Opened | None:
@@ -180,6 +193,8 @@ def _refused(
     draft.events.append(FrameRefused(str(refusal), sender))
     placed = not isinstance(refusal, (Replayed, Malformed, PolicyRefused))
     if sender is not None and sender != setting.me.identity and placed:
+        if (yield from seen_before(draft, envelope, moment, days=SEEN_DAYS)):
+            return draft.outcome()  # read long ago; whoever plays it again earns no placeholder
         yield from _quarantine(draft, envelope, sender, refusal, moment)
     return draft.outcome()
 
