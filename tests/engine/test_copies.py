@@ -5,11 +5,13 @@ from __future__ import annotations
 import anyio
 import pytest
 from attrs import evolve
-from kexkit import FrameRefused, TextReceived, Unreadable, open_node
+from kexkit import FrameRefused, Node, TextReceived, Unreadable, open_node
 from kexkit.testing import MemoryNetwork, MemoryStore
 from kexkit_x3dh.exchange import X3DH
 
 DAY = 24 * 3600 * 1000
+TURNS = 12
+"""more than a session remembers ratchet keys of: it no longer knows the first of them"""
 
 
 class Clock:
@@ -20,25 +22,39 @@ class Clock:
         return self.now
 
 
+async def hear(of: Node) -> bytes:
+    with anyio.fail_after(10):
+        async for event in of.events():
+            if isinstance(event, TextReceived):
+                await of.ack(event)
+                return event.peer
+    raise AssertionError
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("days", [0, 1, 2, 9, 29])
+@pytest.mark.parametrize("days", [0, 1, 2, 29])
 async def test_an_old_envelope_under_a_new_timestamp_leaves_no_trace(days: int) -> None:
-    """After nine days not even the session knows the frame: its prekey is gone, and still no placeholder appears."""
+    """Its session has forgotten the frame, and cannot tell it from one that it should know; still nothing is shown."""
     network, clock, store = MemoryNetwork(), Clock(), MemoryStore()
     async with (
         open_node(MemoryStore(), network.transport("alice"), [X3DH()], clock=clock) as alice,
         open_node(store, network.transport("bob"), [X3DH()], clock=clock) as bob,
     ):
-        await alice.send(await alice.add(await bob.contact_code()), "once")
-        with anyio.fail_after(10):
-            async for event in bob.events():
-                if isinstance(event, TextReceived):
-                    await bob.ack(event)
-                    break
-        original = next(one for one in network.logged() if b"" in one.payload and len(one.payload) > 700)
+        to_bob = await alice.add(await bob.contact_code())
+        await alice.send(to_bob, "the first")
+        to_alice = await hear(bob)
+        before = len(network.logged())
+        for _ in range(TURNS):
+            await bob.send(to_alice, "to and")
+            await hear(alice)
+            await alice.send(to_bob, "fro")
+            await hear(bob)
+        await network.settle()
+        early = network.logged()[before : before + 4]
         clock.now += days * DAY
         for shift in (1, 2, 3):
-            network.inject(evolve(original, timestamp=original.timestamp + shift), receiver="bob")
+            for original in early:
+                network.inject(evolve(original, timestamp=original.timestamp + shift), receiver="bob")
         await network.settle()
         await anyio.sleep(0.1)
         told = []
@@ -47,5 +63,4 @@ async def test_an_old_envelope_under_a_new_timestamp_leaves_no_trace(days: int) 
                 told.append(event)
         assert not [event for event in told if isinstance(event, TextReceived | Unreadable)]
         assert not [key for key in store.dump() if key[0] in {"held", "inbox"}]
-        if days <= 1:
-            assert not [event for event in told if isinstance(event, FrameRefused)]
+        assert bool([event for event in told if isinstance(event, FrameRefused)]) == (days > 1)
