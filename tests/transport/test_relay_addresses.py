@@ -63,7 +63,7 @@ async def test_a_password_in_the_address_is_shown_nowhere() -> None:
 
 
 async def test_a_host_that_does_not_exist_is_said_plainly() -> None:
-    async with quick("ws://no.such.host.invalid:1", patience="3") as alice:
+    async with quick("ws://no.such.host.invalid:1", patience="1") as alice:
         with pytest.raises(Unreachable, match=r"no\.such\.host\.invalid:1 (cannot be reached|has not answered)"):
             await alice.publish(envelope(1))
 
@@ -145,7 +145,7 @@ async def test_wss_works_with_a_trusted_certificate_and_says_what_is_wrong_other
         async with quick(plain.url.replace("ws://", "wss://")) as alice:
             with pytest.raises(NotARelay, match="does not speak TLS"):
                 await alice.publish(envelope(1))
-        async with quick(relay.url.replace("wss://", "ws://"), patience="2") as alice:
+        async with quick(relay.url.replace("wss://", "ws://"), patience="0.7") as alice:
             with pytest.raises(TransportError):
                 await alice.publish(envelope(1))
         assert relay.relay.faults == plain.relay.faults == 0

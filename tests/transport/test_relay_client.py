@@ -259,6 +259,19 @@ async def test_too_many_topics_are_refused_at_once_or_by_the_relay() -> None:
         await read_until(alice, [envelope(1, topic="/t/0")])
 
 
+async def test_a_topic_that_the_relay_had_no_room_for_is_asked_for_again() -> None:
+    async with serve(quotas=Quotas(watches=1)) as relay, quick(relay.url) as alice:
+        await alice.watch({"/t/alice": None})
+        await until(lambda: relay.relay.sources.watches == 1)
+        async with open_relay({"url": relay.url}, pace=Pace(ping=0.1)) as bob:
+            await bob.watch({TOPIC: None})
+            with pytest.raises(TransportError, match=r"is not watched\. It is asked for again"):
+                await anext(bob.arrivals())
+            await alice.unwatch(["/t/alice"])
+            await bob.publish(envelope(1))
+            await ignoring_trouble(bob, envelope(1))
+
+
 @pytest.mark.parametrize("over", [-1, 0, 1])
 async def test_so_many_publications_are_under_way_and_others_wait(over: int) -> None:
     answers = anyio.Event()

@@ -97,6 +97,14 @@ def test_a_page_holds_so_many_bytes_and_at_least_one_arrival(folder: Path, size:
         assert [one.sequence for one in ledger.page(TOPIC, 3, count=10, size=1)[0]] == [4]
 
 
+def test_what_was_appended_survives_a_power_cut(folder: Path) -> None:
+    """As far as SQLite can: with less than FULL (2), a commit in WAL mode returns before it is on the disk."""
+    with opened(folder) as ledger:
+        for connection in (ledger._writer, ledger._reader):
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 # --- cursors ---
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute
 from kexkit_transport_relay import Pace, serve
 from kexkit_transport_relay.limits import (
     ARRIVAL_COST,
@@ -14,6 +16,7 @@ from kexkit_transport_relay.limits import (
     MAX_PAYLOAD,
     PENDING_BYTES,
     PENDING_COUNT,
+    SEND_BUFFER,
 )
 from kexkit_transport_relay.messages import (
     Grant,
@@ -22,7 +25,7 @@ from kexkit_transport_relay.messages import (
     Stored,
 )
 
-from tests.transport.by_hand import GENEROUS, ByHand, by_hand, envelope, narrow, until
+from tests.transport.by_hand import GENEROUS, TOPIC, ByHand, by_hand, envelope, narrow, until
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +95,15 @@ async def test_a_slow_reader_that_moves_is_kept() -> None:
             assert anyio.current_time() - started > 0.75
 
 
+async def test_the_system_holds_little_for_one_reader() -> None:
+    async with serve() as relay, by_hand(relay.url) as alice:
+        await alice.watch()
+        await until(lambda: TOPIC in relay.relay.watchers)
+        ((connection, _),) = relay.relay.watchers[TOPIC]
+        raw = connection._socket._stream.extra(SocketAttribute.raw_socket)
+        assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * SEND_BUFFER
+
+
 async def test_a_client_that_publishes_and_reads_no_answers_is_not_read_beyond_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -120,16 +132,19 @@ async def test_a_client_that_publishes_and_reads_no_answers_is_not_read_beyond_a
 
 async def test_publishers_wait_while_too_much_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kexkit_transport_relay.committer.PENDING_TOTAL", 5000)
-    async with serve(quotas=GENEROUS) as relay, by_hand(relay.url) as alice:
+    async with (
+        serve(quotas=GENEROUS) as relay,
+        by_hand(relay.url) as alice,
+        by_hand(relay.url) as bob,
+        by_hand(relay.url) as carol,
+        anyio.create_task_group() as group,
+    ):
         release = threading.Event()
         append = relay.relay.ledger.append
         monkeypatch.setattr(relay.relay.ledger, "append", lambda batch: release.wait(10) and append(batch))
-        await alice.say(*(Publish(number, envelope(number, 1000)) for number in range(20)))
+        for who, publisher in enumerate((alice, bob, carol)):
+            group.start_soon(publisher.publish, *(envelope(100 * who + number, 1000) for number in range(20)))
+        await until(lambda: relay.relay.committer._bytes > 5000)
         await anyio.sleep(0.2)
-        assert relay.relay.committer._bytes == 6000
+        assert relay.relay.committer._bytes <= 5000 + 3 * 1000
         release.set()
-        answered = 0
-        while answered < 20:
-            said = await alice.hear()
-            assert isinstance(said, Stored)
-            answered += len(said.requests)

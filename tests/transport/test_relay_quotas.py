@@ -64,6 +64,17 @@ def test_connections_are_counted_in_all(tries: int) -> None:
     assert sources.enter("late") is None
 
 
+@pytest.mark.parametrize("tries", [4, 5, 6])
+@pytest.mark.parametrize("quotas", [Quotas(address_topics=5), Quotas(watches=5)])
+def test_watches_are_counted_by_address_and_in_all(quotas: Quotas, tries: int) -> None:
+    sources = Sources(quotas)
+    refusals = [sources.watch("a") for _ in range(tries)]
+    assert [refusal is None for refusal in refusals] == [True] * min(tries, 5) + [False] * (tries - 5)
+    assert (sources.watch("b") is None) == (quotas.watches > 5 or tries < 5)
+    sources.unwatch("a")
+    assert sources.watch("a") is None
+
+
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_only_so_many_addresses_are_remembered(over: int) -> None:
     sources = Sources(Quotas(address_bytes=10))

@@ -14,6 +14,7 @@ from kexkit_transport_relay.messages import (
     Publish,
     Refused,
     Stored,
+    Unwatch,
     Watch,
     WatchTopic,
 )
@@ -74,6 +75,23 @@ async def test_a_connection_watches_so_many_topics(count: int) -> None:
             assert (said.watch, said.final) == (10, True)
         else:
             assert said == Stored((1,))
+
+
+async def test_watches_of_one_address_are_counted_over_its_connections_and_come_back() -> None:
+    async with serve(quotas=Quotas(address_topics=2)) as relay, by_hand(relay.url) as alice:
+        async with by_hand(relay.url) as bob:
+            await bob.say(Watch((WatchTopic(1, "/a", None), WatchTopic(2, "/b", None))))
+            await until(lambda: relay.relay.sources.watches == 2)
+            await alice.watch("/c")
+            said = await alice.hear()
+            assert isinstance(said, Refused)
+            assert (said.watch, said.final) == (1, False)
+            await bob.say(Unwatch((1,)))
+            await until(lambda: relay.relay.sources.watches == 1)
+        await until(lambda: relay.relay.sources.watches == 0)
+        await alice.watch("/c")
+        assert await alice.publish(envelope(1, topic="/c")) == [None]
+        assert len(await alice.read(1)) == 1
 
 
 @pytest.mark.parametrize("by_address", [True, False])

@@ -93,6 +93,8 @@ class RelayTransport:
         self._bad_news: TransportError | None = None
         self._told = ""
         self._connections = 0
+        self._unserved: set[int] = set()
+        self._asked_again = 0.0
         self._outgoing: deque[ToRelay] = deque()
         self._bell = anyio.Event()
         self._suspicion = anyio.Event()
@@ -266,6 +268,7 @@ class RelayTransport:
         self._connections += 1
         self._backoff.connected()
         self._outgoing.clear()
+        self._unserved, self._asked_again = set(), anyio.current_time()
         room = self._inbox.first_grant()
         if room:
             self._say(Grant(room))
@@ -293,6 +296,15 @@ class RelayTransport:
                 await self._bell.wait()
             self._bell = anyio.Event()
             socket.ask_if_silent()
+            self._ask_again()
+
+    def _ask_again(self) -> None:
+        """For topics that the relay had no room for, from time to time."""
+        now = anyio.current_time()
+        if not self._unserved or now - self._asked_again < self._pace.ping:
+            return
+        unserved, self._unserved, self._asked_again = self._unserved, set(), now
+        self._ask_for([topic for topic in self._inbox.wanted() if topic.watch in unserved])
 
     async def _read(self, socket: WebSocket) -> None:
         while True:
@@ -321,8 +333,14 @@ class RelayTransport:
             self._settle(refusal.request, refusal)
             return
         topic = self._inbox.topic_of(refusal.watch or 0)
-        if topic is not None:
-            self._tell_reader(TransportRefused(f"{refusal.reason} {topic} is not watched."))
+        if topic is None or refusal.watch is None:
+            return
+        said = f"{refusal.reason} {topic} is not watched."
+        if refusal.final:
+            self._tell_reader(TransportRefused(said))
+        else:
+            self._unserved.add(refusal.watch)
+            self._tell_reader(TransportError(said, advice="It is asked for again."))
 
 
 @frozen

@@ -45,7 +45,8 @@ class Committer:
 
     async def wait_for_room(self) -> None:
         while self._bytes > PENDING_TOTAL:
-            self._room = anyio.Event()
+            if self._room.is_set():
+                self._room = anyio.Event()
             await self._room.wait()
 
     async def run(self) -> None:

@@ -205,9 +205,13 @@ class Connection:
     def _watch(self, wanted: WatchTopic) -> None:
         if wanted.watch in self._watched:
             raise Violation("A watch number is in use already.")
-        if len(self._watched) >= self._hub.quotas.topics:
-            reason = f"This relay lets one connection watch {self._hub.quotas.topics} topics."
-            self._answers.append(Refused(reason, final=True, watch=wanted.watch))
+        limit = self._hub.quotas.topics
+        final = len(self._watched) >= limit
+        reason = (
+            f"This relay lets one connection watch {limit} topics." if final else self._hub.sources.watch(self._source)
+        )
+        if reason is not None:
+            self._answers.append(Refused(reason, final=final, watch=wanted.watch))
             return
         sequence, cursor = self._hub.ledger.resume(wanted.topic, wanted.cursor)
         self._watched[wanted.watch] = _Watched(wanted.topic, sequence, cursor)
@@ -218,6 +222,7 @@ class Connection:
         watched = self._watched.pop(watch, None)
         if watched is None:
             return
+        self._hub.sources.unwatch(self._source)
         self._behind.pop(watch, None)
         watchers = self._hub.watchers[watched.topic]
         watchers.discard((self, watch))

@@ -134,6 +134,10 @@ class Quotas:
     """bytes of an envelope's payload; above it the refusal is final"""
     topics: int = field(default=4096, validator=_positive)
     """topics watched on one connection: some three a contact, for over a thousand contacts"""
+    address_topics: int = field(default=32_768, validator=_positive)
+    """topics watched from one source address, on all its connections: eight full ones; about 20 MB of the relay's"""
+    watches: int = field(default=500_000, validator=_positive)
+    """topics watched in all: the relay's memory, some 300 MB"""
     publish_rate: float = field(default=200.0, validator=_positive)
     """publications a second on one connection, on average"""
     publish_burst: int = field(default=1000, validator=_positive)

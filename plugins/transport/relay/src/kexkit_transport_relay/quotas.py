@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from attrs import define, field
 
@@ -57,7 +57,9 @@ class Sources:
 
     quotas: Quotas
     connections: int = 0
+    watches: int = 0
     _open: dict[str, int] = field(factory=dict)
+    _watching: Counter[str] = field(factory=Counter)
     _windows: OrderedDict[str, _Window] = field(factory=OrderedDict)
 
     def enter(self, source: str) -> str | None:
@@ -75,6 +77,22 @@ class Sources:
         self._open[source] -= 1
         if not self._open[source]:
             del self._open[source]
+
+    def watch(self, source: str) -> str | None:
+        """None: granted, to be given back by `unwatch`; otherwise why not."""
+        if self.watches >= self.quotas.watches:
+            return f"This relay watches {self.quotas.watches} topics and is full."
+        if self._watching[source] >= self.quotas.address_topics:
+            return f"This relay lets one address watch {self.quotas.address_topics} topics."
+        self.watches += 1
+        self._watching[source] += 1
+        return None
+
+    def unwatch(self, source: str) -> None:
+        self.watches -= 1
+        self._watching[source] -= 1
+        if not self._watching[source]:
+            del self._watching[source]
 
     def store(self, source: str, size: int, now: float) -> float:
         """0.0: granted and charged; otherwise the seconds until the source's window ends."""
