@@ -12,13 +12,11 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from attrs import define, field
-
 import kexkit_psk.session
 import kexkit_x3dh.cipher
 import kexkit_x3dh.direct
+from attrs import define, field
 from kexkit._wire import payload26, topics
-
 
 symmetric_key = cache(topics.symmetric_key)
 """Each costs 65,356 rounds, and peers here start a hundred times."""

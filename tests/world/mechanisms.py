@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from attrs import frozen
-
 from kexkit.api import KeyExchange
 from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
 from kexkit_psk.exchange import Psk

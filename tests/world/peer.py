@@ -27,6 +27,7 @@ from kexkit.events import DurableEvent, Event, FrameRefused
 from kexkit.identity import SoftwareIdentity
 from kexkit.node import GrowingNanoseconds
 from kexkit.testing import MemoryNetwork, MemoryStore
+
 from tests.world.mechanisms import Mechanism
 
 T = TypeVar("T")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.world.mechanisms import EACH, Mechanism
 from tests.world.world import a_world
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from random import Random
 
 from attrs import define, field
-
 from kexkit.testing import Faults
+
 from tests.world.peer import FIRST_NOW
 from tests.world.world import DAY, HOUR, SECOND, World
 

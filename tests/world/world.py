@@ -1,10 +1,10 @@
 """A world of peers and a network, driven step by step. One seed gives one run, for ever.
 
-    world = World(7, X3DH_ALONE)
-    world.introduce()
-    message = world.send("alice", "bob", "hello")
-    world.quiesce()                          # faults end; everything is retried until nothing moves
-    world.must_agree()
+world = World(7, X3DH_ALONE)
+world.introduce()
+message = world.send("alice", "bob", "hello")
+world.quiesce()                          # faults end; everything is retried until nothing moves
+world.must_agree()
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from random import Random
 
 from attrs import evolve
-
 from kexkit.api import Envelope
 from kexkit.contact import ContactCode
 from kexkit.events import TextReceived
 from kexkit.testing import Faults, MemoryNetwork
+
 from tests.world.ciphers import Ciphers, watching
 from tests.world.ledger import Ledger
 from tests.world.mechanisms import Mechanism
@@ -185,7 +185,8 @@ class World:
     def settle(self) -> None:
         """Everything that can happen now happens, at this instant of the clock."""
         for _ in range(ROUNDS):
-            if not any([self._work_off(name) for name in self.peers]):
+            moved = [self._work_off(name) for name in self.peers]
+            if not any(moved):
                 return
         raise AssertionError("the peers never come to rest")
 

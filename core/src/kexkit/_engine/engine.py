@@ -102,6 +102,10 @@ class Engine:
         """Work off one due timer; the result says when to come again."""
         return (yield from timing.tick(self.setting, moment, self._keys, self.channels_of))
 
+    def put_off(self, moment: Moment) -> Flow[Outcome]:
+        """The first due timer cannot be worked off: later, so that the others have their turn."""
+        return (yield from timing.put_off(moment))
+
     def acknowledge(self, receipt: bytes) -> Flow[Outcome]:
         """The application has it: it is not told again."""
         draft = Draft()

@@ -13,7 +13,7 @@ from kexkit._engine.sending import flush
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Due
-from kexkit.limits import PURGE_BATCH, SEEN_DAYS
+from kexkit.limits import PURGE_BATCH, SEEN_DAYS, TIMER_RETRY_MS
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -34,6 +34,17 @@ def tick(
     if key not in draft.put:
         draft.remove(key)
     return draft.outcome(moment.now)
+
+
+def put_off(moment: Moment) -> Flow[Outcome]:
+    rows = yield from scan("timer", limit=1)
+    draft = Draft()
+    for key, _ in rows:
+        due, kind, reference = records.split_timer(key[1])
+        if due <= moment.now:
+            draft.remove(key)
+            draft.write(records.timer_key(moment.now + TIMER_RETRY_MS, kind, reference), b"")
+    return draft.outcome()
 
 
 def _work_off(

@@ -34,6 +34,10 @@ class Inbox:
             self._told_once.append(event)
         self._bell.set()
 
+    def ring(self) -> None:
+        """There may be something in the store that nobody noted."""
+        self._bell.set()
+
     def events(self) -> Reader:
         """From the first event that is not acknowledged. An earlier reader, if there is one, is at its end."""
         self._reader = Reader(self)

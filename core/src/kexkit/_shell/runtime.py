@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from kexkit._engine.engine import Engine
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome
 from kexkit._logging import Log
 from kexkit._shell.inbox import Inbox
-from kexkit._shell.transmitter import Transmitter
+from kexkit._shell.transmitter import Transmitter, foreign_failure
 from kexkit._shell.writer import Writer
 from kexkit.api import Arrival, Key, Store, Transport
 from kexkit.errors import KexkitError, NodeClosed, StorageError, TransportError
@@ -38,7 +38,7 @@ class Runtime:
         self.engine = engine
         self.moment = moment
         self.inbox = Inbox(store)
-        self.writer = Writer(store, engine.restore, self._committed)
+        self.writer = Writer(store, engine.restore, self._committed, self._doubted)
         self._transport = transport
         self._transmitter = Transmitter(
             store, transport, leaving=self._leaving, stored=self._stored, trouble=self._tell
@@ -121,6 +121,14 @@ class Runtime:
         if any(key[0] == "timer" for key in outcome.change.put):
             self._timers.set()
 
+    def _doubted(self) -> None:
+        """A commit may have happened that we were told failed. The store knows: look for all that it would set off."""
+        self.writer.ride(lambda: self.engine.start(self.moment()))
+        self._riders.set()
+        self._transmitter.look_again()
+        self.inbox.ring()
+        self._timers.set()
+
     def _tell(self, event: Event) -> None:
         if isinstance(event, FrameRefused):
             self._log.info("frame refused", cause=event.cause, peer=event.peer)
@@ -172,7 +180,11 @@ class Runtime:
         """Sleep until the first timer row is due. There is no other timer."""
         while True:
             self._timers = anyio.Event()
-            again = await self.perform(lambda: self.engine.tick(self.moment()))
+            try:
+                again = await self.perform(lambda: self.engine.tick(self.moment()))
+            except KexkitError as error:
+                await self._put_off(error)
+                continue
             now = self.moment().now
             if again is not None and again <= now:
                 continue
@@ -180,20 +192,29 @@ class Runtime:
             with anyio.move_on_after(wait):
                 await self._timers.wait()
 
+    async def _put_off(self, error: KexkitError) -> None:
+        """What fails may not keep the rest from its turn; and a store in trouble is asked again a little later."""
+        self._log.warning("work put off", cause=str(error), plugin=getattr(error, "plugin", ""))
+        if not isinstance(error, StorageError):
+            with suppress(KexkitError):
+                await self.perform(lambda: self.engine.put_off(self.moment()))
+        await anyio.sleep(BACKOFF_FIRST_S)
+
     async def _watch(self) -> None:
         """Listen to topics as they become known, from where they were left."""
         while True:
             if self._new_topics:
                 topics, self._new_topics = self._new_topics, []
-                keys = [records.cursor_key(topic) for topic in topics]
-                rows = await self.store.load(keys)
-                cursors = {topic: rows.get(key) for topic, key in zip(topics, keys, strict=True)}
-                await self._persist(
-                    partial(self._transport.watch, {t: row.value if row else None for t, row in cursors.items()})
-                )
+                await self._persist(partial(self._watch_from_cursors, topics))
                 continue
             self._topics = anyio.Event()
             await self._topics.wait()
+
+    async def _watch_from_cursors(self, topics: list[str]) -> None:
+        keys = [records.cursor_key(topic) for topic in topics]
+        rows = await self.store.load(keys)
+        cursors = {topic: rows.get(key) for topic, key in zip(topics, keys, strict=True)}
+        await self._transport.watch({topic: row.value if row else None for topic, row in cursors.items()})
 
     async def _receive(self) -> None:
         """Pull, work out, commit; only then pull the next: a busy node presses back on the transport."""
@@ -209,9 +230,10 @@ class Runtime:
         """The cursor moves only past what was dealt with: a store in trouble makes the arrival wait."""
         envelope = arrival.envelope
         wait = BACKOFF_FIRST_S
-        while not self._transmitter.is_echo(envelope):
+        while True:
             try:
-                await self.perform(lambda: self.engine.receive(envelope, self.moment()))
+                if not self._transmitter.is_echo(envelope):
+                    await self.perform(lambda: self.engine.receive(envelope, self.moment()))
                 break
             except StorageError as error:
                 self._tell(FrameRefused(str(error), None))
@@ -223,14 +245,16 @@ class Runtime:
         self._read_up_to(envelope.topic, arrival.cursor)
 
     async def _persist(self, call: Callable[[], Any]) -> None:
-        """Call until the transport does it."""
+        """Call until the transport does it, and the store does."""
         wait = BACKOFF_FIRST_S
         while True:
             try:
                 await call()
                 return
-            except TransportError as failed:
+            except (TransportError, StorageError) as failed:
                 self._tell(TransportTrouble(str(failed), wait))
+            except Exception as foreign:
+                self._tell(TransportTrouble(str(foreign_failure(foreign)), wait))
             await anyio.sleep(wait)
             wait = min(wait * 2, BACKOFF_LAST_S)
 

@@ -14,9 +14,14 @@ from kexkit._shell.overlay import Recent
 from kexkit._wire import waku
 from kexkit._wire.topics import PUBSUB_DEFAULT
 from kexkit.api import Envelope, Key, Store, Transport
-from kexkit.errors import KexkitError, TransportError, TransportRefused
+from kexkit.errors import KexkitError, StorageError, TransportError, TransportRefused
 from kexkit.events import TransportTrouble
 from kexkit.limits import BACKOFF_FIRST_S, BACKOFF_LAST_S, OUTBOX_PAGE, PUBLISH_WINDOW, RECENT_ENVELOPES
+
+
+def foreign_failure(error: BaseException) -> TransportError:
+    """A transport's bug must not look like ours, nor end what has nothing to do with it."""
+    return TransportError(f"The transport raised {type(error).__name__}.", advice="This is a bug of that plugin.")
 
 
 class Transmitter:
@@ -41,6 +46,12 @@ class Transmitter:
         self._bell = anyio.Event()
         self._recent: Recent[bytes, bool] = Recent(RECENT_ENVELOPES)
         self._backoff = BACKOFF_FIRST_S
+        self._looks_again = False
+
+    def look_again(self) -> None:
+        """There may be outbox rows that nobody handed us."""
+        self._looks_again = True
+        self._bell.set()
 
     def enqueue(self, departure: Departure) -> None:
         """A row that has just been committed."""
@@ -56,13 +67,15 @@ class Transmitter:
         return not self._queue and not self._busy
 
     async def load_backlog(self) -> None:
-        """What an earlier run committed and did not get rid of."""
+        """What an earlier run committed and did not get rid of. What the network has already it may get again."""
+        known = {item.key for item in self._queue} | self._busy.keys()
         start = b""
         while True:
             page = [row async for row in self._store.scan("outbox", start, limit=OUTBOX_PAGE)]
             for key, row in page:
                 outgoing = records.read_outgoing(row.value)
-                self.enqueue(Departure(key, records.envelope_of(outgoing), outgoing.message, outgoing.peer))
+                if key not in known:
+                    self.enqueue(Departure(key, records.envelope_of(outgoing), outgoing.message, outgoing.peer))
             if len(page) < OUTBOX_PAGE:
                 return
             start = page[-1][0][1] + b"\x00"
@@ -70,6 +83,8 @@ class Transmitter:
     async def run(self, tasks: TaskGroup) -> None:
         window = anyio.Semaphore(PUBLISH_WINDOW)
         while True:
+            if self._looks_again:
+                await self._look_again_now()
             while self._queue:
                 await window.acquire()
                 item = self._queue.popleft()
@@ -77,6 +92,15 @@ class Transmitter:
                 tasks.start_soon(self._publish, item, window)
             await self._bell.wait()
             self._bell = anyio.Event()
+
+    async def _look_again_now(self) -> None:
+        self._looks_again = False
+        try:
+            await self.load_backlog()
+        except StorageError as failed:
+            self._trouble(TransportTrouble(str(failed), BACKOFF_FIRST_S))
+            await anyio.sleep(BACKOFF_FIRST_S)
+            self.look_again()
 
     async def _publish(self, item: Departure, window: anyio.Semaphore) -> None:
         key, envelope = item.key, item.envelope
@@ -87,19 +111,17 @@ class Transmitter:
             await self._transport.publish(envelope)
         except TransportRefused as refused:
             self._trouble(TransportTrouble(str(refused), 0.0))
-        except TransportError as failed:
+        except Exception as failed:
             window.release()
-            await self._later(item, failed)
+            await self._later(item, failed if isinstance(failed, KexkitError) else foreign_failure(failed))
             return
-        except KexkitError as failed:
-            self._trouble(TransportTrouble(str(failed), 0.0))
         else:
             self._backoff = BACKOFF_FIRST_S
             self._stored(key)
         self._busy.pop(key, None)
         window.release()
 
-    async def _later(self, item: Departure, failed: TransportError) -> None:
+    async def _later(self, item: Departure, failed: KexkitError) -> None:
         wait = self._backoff
         self._backoff = min(self._backoff * 2, BACKOFF_LAST_S)
         self._trouble(TransportTrouble(str(failed), wait))

@@ -61,10 +61,13 @@ class Writer:
         store: Store,
         restore: Callable[[Versioned], LiveSession],
         committed: Callable[[Outcome], None],
+        doubted: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._restore = restore
         self._committed = committed
+        self._doubted = doubted
+        """a commit had an unknown outcome: what it would have set off must be looked for in the store"""
         self._waiting: deque[Operation] = deque()
         self._riding: deque[Operation] = deque()
         self._bell = anyio.Event()
@@ -175,14 +178,14 @@ class Writer:
                 self.commits += 1
             except BaseException as error:
                 self._forget()
-                if not isinstance(error, StorageError):
+                if not isinstance(error, Exception):
                     for operation in operations:
                         operation.outcome, operation.error = None, _foreign(error)
                         operation.finish()
-                    if not isinstance(error, Exception):
-                        raise
-                    return
-                await self._again(operations, bare(error))
+                    raise
+                if not isinstance(error, Conflict):
+                    self._doubted()
+                await self._again(operations, bare(error) if isinstance(error, StorageError) else _foreign(error))
                 return
             self._remember(overlay)
         for operation in operations:
@@ -207,10 +210,12 @@ class Writer:
                 if overlay:
                     await self._store.apply(overlay.change())
                     self.commits += 1
-            except StorageError as again:
+            except Exception as again:
                 self._forget()
-                error = bare(again)
+                error = bare(again) if isinstance(again, StorageError) else _foreign(again)
                 operation.outcome, operation.error = None, error
+                if not isinstance(again, Conflict):
+                    self._doubted()
                 continue
             self._remember(overlay)
             operation.error = None
