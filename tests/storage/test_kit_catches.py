@@ -84,6 +84,17 @@ class CountsItsPagesByRow(MemoryStore):
             told += len(page)
 
 
+class GoesRoundInCircles(MemoryStore):
+    """A page starts where the last one ended, that row included."""
+
+    async def scan(self, table: str, *bounds: Any, **how: Any) -> AsyncIterator[tuple[Key, Versioned]]:
+        start = b""
+        while page := list(self.rows(table, start, limit=100)):
+            for row in page:
+                yield row
+            start = page[-1][0][1]
+
+
 class AppliesRowByRow(MemoryStore):
     async def apply(self, change: Change) -> None:
         self.commit(Change(change.given, {}))
@@ -152,6 +163,8 @@ def _kit(make: Callable[[], Store]) -> StoreKit:
         (IncludesStop, "test_a_scan_is_from_start_up_to_but_not_stop", (False, None)),
         (LimitsBeforeItReverses, "test_a_scan_is_from_start_up_to_but_not_stop", (True, 3)),
         (CountsItsPagesByRow, "test_writing_between_two_rows_of_a_scan_harms_neither", (False,)),
+        (GoesRoundInCircles, "test_thousands_of_rows_go_in_with_one_change_and_come_out_once_each", (False,)),
+        (GoesRoundInCircles, "test_writing_between_two_rows_of_a_scan_harms_neither", (False,)),
         (AppliesRowByRow, "test_an_apply_cancelled_at_any_await_is_whole_or_nothing", ()),
         (ChecksAndThenWaits, "test_of_many_racing_writers_one_wins_each_round", ()),
         (CutsLongValues, "test_values_are_opaque_bytes_of_any_size_up_to_a_mebibyte", (65537,)),

@@ -152,6 +152,19 @@ def test_only_the_owner_may_read_any_file_whatever_the_umask(tmp_path: Path, uma
 
 
 @POSIX
+@pytest.mark.parametrize("umask", [0o000], indirect=True)
+def test_a_file_is_private_from_its_first_moment_and_not_only_afterwards(
+    tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fchmod", lambda fd, mode: None)
+    monkeypatch.setattr(Path, "chmod", lambda path, mode: None)
+    with opened({"path": str(tmp_path / "new" / "my.db")}) as store:
+        at_once(store.apply(Change({}, {KEY: b"secret"})))
+        assert set(modes(tmp_path / "new").values()) == {0o600}
+    assert modes(tmp_path) == {"new": 0o700}
+
+
+@POSIX
 def test_a_store_that_became_readable_for_others_is_made_private_again(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with opened({"path": str(folder)}):

@@ -13,7 +13,7 @@ from kexkit.api import Change, Key, Store, Versioned
 from kexkit.errors import Conflict, InvalidInput
 from kexkit.testing.cancelling import CancelledAt
 from kexkit.testing.memory_store import ID_MAX, TABLE_MAX
-from kexkit.testing.store_model import everything, plain, puts
+from kexkit.testing.store_model import ending, everything, plain, puts
 
 VALUE_AT_LEAST = 1024 * 1024
 """bytes that one value may have in every store; more is the store's own business"""
@@ -251,7 +251,7 @@ class StoreRules:
         async with self.open(path) as store:
             await store.apply(puts({("t", row): b"old" for row in ids}))
             seen: list[bytes] = []
-            async for (_, row), _version in store.scan("t", reverse=reverse):
+            async for (_, row), _version in ending(store.scan("t", reverse=reverse)):
                 seen.append(row)
                 number = int.from_bytes(row[:2], "big")
                 if number % 100 == 50 and len(row) == 2:
@@ -266,7 +266,7 @@ class StoreRules:
         async with self.open(path) as store:
             await store.apply(puts({("t", row): row for row in ids}))
             seen: list[bytes] = []
-            async for (_, row), version in store.scan("t"):
+            async for (_, row), version in ending(store.scan("t")):
                 if not seen:
                     await store.apply(Change({}, {}, frozenset(("t", gone) for gone in ids[500:])))
                 assert version.value == row

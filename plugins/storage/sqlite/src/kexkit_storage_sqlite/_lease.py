@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from kexkit.errors import StoreBusy
 
@@ -23,6 +24,10 @@ if sys.platform == "win32":
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError as error:
             raise BlockingIOError(error.errno, error.strerror) from None
+
+    def _unlock(fd: int) -> None:
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
 
@@ -30,6 +35,9 @@ else:
         # flock, not lockf: it also keeps out a second opener in this process, and closing some other descriptor of
         # the file does not lose it
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 class Lease:
@@ -42,21 +50,30 @@ class Lease:
             self._sign()
         except BlockingIOError:
             holder = self._holder()
-            self.release()
+            self._close()
             raise StoreBusy(f"The store is held by {holder}.", advice="Close it there, or use another path.") from None
         except OSError as error:
-            self.release()
+            self._close()
             raise unusable(error, path) from None
         watch(self)
 
     def release(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            with suppress(OSError):
+                _unlock(self._fd)  # a child that was forked this moment may still have the descriptor open
+            self._close()
 
     def forget_in_child(self) -> None:
-        """The child shares the descriptor, and would keep the store locked after its parent's death."""
-        self.release()
+        """The child shares the descriptor, and would keep the store locked after its parent's death.
+
+        Closed, not unlocked: unlocking would unlock it for the parent too.
+        """
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def _sign(self) -> None:
         os.ftruncate(self._fd, 0)
