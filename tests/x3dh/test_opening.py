@@ -54,6 +54,16 @@ def test_a_first_message_that_names_another_installation_is_still_the_same_one()
     assert replays(pair, elsewhere) is Replayed
 
 
+def test_two_people_who_draw_the_same_ephemeral_begin_two_sessions() -> None:
+    pair = strangers()
+    pair.carol.rng = pair.alice.rng.copy()
+    for party in (pair.alice, pair.carol):
+        party.initiate(pair.bob.me)
+        (sent,) = party.seal(b"first", pair.bob.me)
+        assert pair.bob.receive(sent).texts == [b"first"]
+    assert len(pair.bob.sessions) == 2
+
+
 def test_after_the_prekeys_rotation_a_first_message_opens_still_once_and_after_its_end_never() -> None:
     pair = strangers()
     sent, second = opening(pair), opening(pair, b"second")

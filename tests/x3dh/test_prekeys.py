@@ -97,6 +97,14 @@ def test_the_replaced_prekey_stays_a_week_and_no_longer_than_its_own_end() -> No
     assert ends(drawer)[-2:] == [later + limits.PREKEY_END_MS, much_later + limits.PREKEY_END_MS]
 
 
+def test_a_prekey_whose_end_has_come_is_not_kept_again() -> None:
+    """Its row may still be there: timers come late."""
+    drawer: Drawer = {}
+    offer(drawer)
+    made = offer(drawer, at(NOW + limits.PREKEY_END_MS))
+    assert all(row.until is None or row.until > NOW + limits.PREKEY_END_MS for row in made.keep.values())
+
+
 def test_a_prekey_that_ended_while_we_were_away_is_replaced_and_its_version_not_used_again() -> None:
     drawer: Drawer = {}
     offer(drawer)
@@ -120,7 +128,8 @@ def test_the_bundle_is_signed_anew_when_siblings_change_and_its_timestamp_grows(
 
 
 def test_the_two_siblings_that_published_last_are_listed() -> None:
-    siblings = (sibling(1, issued=5), sibling(2, issued=9), sibling(3, issued=7), sibling(4, issued=1))
+    ourselves = sibling(5, issued=10, device=ME)
+    siblings = (sibling(1, issued=5), sibling(2, issued=9), sibling(3, issued=7), sibling(4, issued=1), ourselves)
     listed = published(offer({}, siblings=siblings)).prekeys
     assert set(listed) == {ME.installation, siblings[1].device.installation, siblings[2].device.installation}
     copied = listed[siblings[1].device.installation]

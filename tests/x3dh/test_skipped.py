@@ -107,6 +107,17 @@ def test_a_gap_wider_than_the_window_keeps_its_newest_keys_alone() -> None:
     assert opened == [False] * 21 + [True] * 9
 
 
+def test_keys_of_both_chains_of_a_turn_leave_the_window_in_order_of_making() -> None:
+    pair = met(Limits(max_stored=10))
+    before = lose(pair, 3)
+    turn(pair)
+    after = lose(pair, 3)
+    for number in range(5):
+        follow(pair, b"%d" % number)
+    still = [refusal(pair.bob.copy(), sent) is None for sent in (*before, *after)]
+    assert still == [False, True, True, True, True, True]
+
+
 def test_used_keys_are_gone_and_so_are_their_rows() -> None:
     pair = met()
     lost = lose(pair, 5)
