@@ -133,7 +133,11 @@ def load(draft: Draft, *keys: Key) -> Flow[dict[Key, Versioned]]:
 
 
 def load_one(draft: Draft, key: Key) -> Flow[Versioned | None]:
-    rows = yield from load(draft, key)
+    if key in draft.put:
+        return Versioned(draft.put[key], draft.given.get(key, 0) + 1)
+    if key in draft.drop:
+        return None
+    rows: Mapping[Key, Versioned] = yield Load((key,))
     return rows.get(key)
 
 

@@ -55,49 +55,66 @@ class Recent(Generic[K, V]):
 
 @define
 class Overlay:
-    """Later operations of a batch work on what earlier ones leave. None: dropped."""
+    """Later operations of a batch work on what earlier ones leave."""
 
     given: dict[Key, int] = field(factory=dict)
-    rows: dict[Key, Versioned | None] = field(factory=dict, repr=False)
+    put: dict[Key, bytes] = field(factory=dict, repr=False)
+    drop: set[Key] = field(factory=set)
     sessions: dict[bytes, LiveSession | None] = field(factory=dict, repr=False)
     words: dict[Key, str] = field(factory=dict, repr=False)
 
     def __bool__(self) -> bool:
-        return bool(self.rows)
+        return bool(self.put or self.drop)
+
+    def __contains__(self, key: Key) -> bool:
+        """An earlier operation put or dropped it."""
+        return key in self.put or key in self.drop
+
+    def get(self, key: Key) -> Versioned | None:
+        """What an earlier operation put."""
+        content = self.put.get(key)
+        return Versioned(content, self.revision(key)) if content is not None else None
+
+    def revision(self, key: Key) -> int:
+        """Of a row that is put. However often a batch puts it, it is put once."""
+        before = self.given.get(key)
+        return UNREAD if before is None else before + 1
 
     def touches(self, table: str) -> bool:
-        return any(key[0] == table for key in self.rows)
+        return any(key[0] == table for keys in (self.put, self.drop) for key in keys)
 
     def merge(self, outcome: Outcome) -> None:
         change = outcome.change
-        for key, revision in change.given.items():
-            if key in self.rows:
-                row = self.rows[key]
-                if revision != (row.revision if row is not None else 0):
-                    raise Conflict("An operation relied on a row that the same batch had moved.")
-            elif self.given.setdefault(key, revision) != revision:
-                raise Conflict("Two operations of a batch read one row at two revisions.")
-        for key, content in change.put.items():
-            base = self.given.get(key, UNREAD)
-            self.rows[key] = Versioned(content, base + 1 if base != UNREAD else UNREAD)
-        for key in change.drop:
-            self.rows[key] = None
+        if self.given or self:
+            self._rely(change.given)
+        else:
+            self.given.update(change.given)
+        if change.drop:
+            for key in change.drop:
+                self.put.pop(key, None)
+            self.drop |= change.drop
+        if self.drop:
+            self.drop.difference_update(change.put)
+        self.put.update(change.put)
         self.words.update(change.words)
         for session_id, live in outcome.sessions.items():
             self.sessions[session_id] = self._as_committed(session_id, live)
 
+    def _rely(self, given: Mapping[Key, int]) -> None:
+        """On rows as the batch has left them; on those that it has not touched, as everybody in it has read them."""
+        for key, revision in given.items():
+            if key in self:
+                if revision != (self.revision(key) if key in self.put else 0):
+                    raise Conflict("An operation relied on a row that the same batch had moved.")
+            elif self.given.setdefault(key, revision) != revision:
+                raise Conflict("Two operations of a batch read one row at two revisions.")
+
     def _as_committed(self, session_id: bytes, live: LiveSession | None) -> LiveSession | None:
         """However often a batch moves a session on, its row is put once, and its revision grows by one."""
-        row = self.rows.get(session_key(session_id))
-        if live is None or row is None or row.revision == live.revision:
+        key = session_key(session_id)
+        if live is None or key not in self.put or self.revision(key) == live.revision:
             return live
-        return LiveSession(live.session, live.mechanism, row.revision)
+        return LiveSession(live.session, live.mechanism, self.revision(key))
 
     def change(self) -> Change:
-        put = {key: row.value for key, row in self.rows.items() if row is not None}
-        drop = frozenset(key for key, row in self.rows.items() if row is None)
-        return Change(dict(self.given), put, drop, self.words)
-
-    def known(self) -> Mapping[Key, Versioned]:
-        """Rows whose revision is certain after the commit."""
-        return {key: row for key, row in self.rows.items() if row is not None and row.revision != UNREAD}
+        return Change(self.given, self.put, frozenset(self.drop), self.words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,17 @@ from attrs import define, field
 
 from kexkit import _records as records
 from kexkit._engine.requests import Flow, Live, LiveSession, Load, Outcome, Request, Scan
-from kexkit._shell.overlay import Overlay, Recent
+from kexkit._shell.overlay import UNREAD, Overlay, Recent
 from kexkit.api import Key, Store, Versioned
 from kexkit.errors import Conflict, KexkitError, LocalError, NodeClosed, StorageError
 from kexkit.limits import BATCH, CONFLICT_RETRIES, ROWS_CACHED, SESSIONS_CACHED
 
 CACHED = frozenset({"peer", "own", "chat"})
 """Tables read for every message and changed rarely or predictably"""
+
+
+ABSENT = Versioned(b"", 0)
+UNKNOWN = object()
 
 
 class NeedsCommit(Exception):
@@ -75,6 +79,7 @@ class Writer:
         self._closed = False
         self._ended = anyio.Event()
         self._rows: Recent[Key, Versioned] = Recent(ROWS_CACHED)
+        """as they are in the store; ABSENT is known too"""
         self._sessions: Recent[bytes, LiveSession] = Recent(SESSIONS_CACHED)
         self.commits = 0
 
@@ -235,48 +240,57 @@ class Writer:
         answer: object = None
         try:
             while True:
-                answer = await self._answer(flow.send(answer), overlay)
+                request = flow.send(answer)
+                answer = self._at_hand(request, overlay)
+                if answer is UNKNOWN:
+                    answer = await self._fetch(request, overlay)
         except StopIteration as stop:
             outcome: Outcome = stop.value
             return outcome
         finally:
             flow.close()
 
-    async def _answer(self, request: Request, overlay: Overlay) -> object:
+    def _at_hand(self, request: Request, overlay: Overlay) -> object:
+        """What the batch has left, and what is in memory: nearly all that a message asks for."""
+        if isinstance(request, Load):
+            found: dict[Key, Versioned] = {}
+            for key in request.keys:
+                row = self._row_at_hand(key, overlay)
+                if row is None:
+                    return UNKNOWN
+                if row is not ABSENT:
+                    found[key] = row
+            return found
+        if isinstance(request, Live):
+            session_id = request.session_id
+            if session_id in overlay.sessions:
+                return overlay.sessions[session_id]
+            return self._sessions.get(session_id) or UNKNOWN
+        return UNKNOWN
+
+    def _row_at_hand(self, key: Key, overlay: Overlay) -> Versioned | None:
+        if key in overlay:
+            return overlay.get(key) or ABSENT
+        return self._rows.get(key) if key[0] in CACHED else None
+
+    async def _fetch(self, request: Request, overlay: Overlay) -> object:
         if isinstance(request, Load):
             return await self._load(request.keys, overlay)
         if isinstance(request, Live):
-            return await self._live(request.session_id, overlay)
+            return await self._restored(request.session_id)
         return await self._scan(request, overlay)
 
-    async def _load(self, keys: Any, overlay: Overlay) -> Mapping[Key, Versioned]:
-        found: dict[Key, Versioned] = {}
-        missing: list[Key] = []
-        for key in keys:
-            if key in overlay.rows:
-                row = overlay.rows[key]
-                if row is not None:
-                    found[key] = row
-                continue
-            cached = self._rows.get(key) if key[0] in CACHED else None
-            if cached is not None:
-                found[key] = cached
-            else:
-                missing.append(key)
-        if missing:
-            loaded = await self._store.load(missing)
-            found.update(loaded)
-            for key, row in loaded.items():
-                if key[0] in CACHED:
-                    self._rows.put(key, row)
-        return found
+    async def _load(self, keys: Collection[Key], overlay: Overlay) -> Mapping[Key, Versioned]:
+        rows = {key: self._row_at_hand(key, overlay) for key in keys}
+        missing = [key for key, row in rows.items() if row is None]
+        loaded = await self._store.load(missing)
+        for key in missing:
+            rows[key] = row = loaded.get(key, ABSENT)
+            if key[0] in CACHED:
+                self._rows.put(key, row)
+        return {key: row for key, row in rows.items() if row is not None and row is not ABSENT}
 
-    async def _live(self, session_id: bytes, overlay: Overlay) -> LiveSession | None:
-        if session_id in overlay.sessions:
-            return overlay.sessions[session_id]
-        cached = self._sessions.get(session_id)
-        if cached is not None:
-            return cached
+    async def _restored(self, session_id: bytes) -> LiveSession | None:
         key = records.session_key(session_id)
         row = (await self._store.load((key,))).get(key)
         if row is None:
@@ -296,13 +310,14 @@ class Writer:
     # --- caches ------------------------------------------------------------------------------------------------------
 
     def _remember(self, overlay: Overlay) -> None:
-        known = overlay.known()
-        for key in overlay.rows:
-            if key[0] in CACHED:
-                if key in known:
-                    self._rows.put(key, known[key])
-                else:
-                    self._rows.pop(key)
+        for keys in (overlay.put, overlay.drop):
+            for key in keys:
+                if key[0] in CACHED:
+                    row = overlay.get(key) or ABSENT
+                    if row.revision == UNREAD:
+                        self._rows.pop(key)
+                    else:
+                        self._rows.put(key, row)
         for session_id, session in overlay.sessions.items():
             if session is None:
                 self._sessions.pop(session_id)
