@@ -137,6 +137,7 @@ def test_an_installation_that_is_no_uuid_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(("version", "taken"), [(0, True), (999_998, True), (999_999, True), (1_000_000, False)])
 def test_a_version_has_at_most_six_digits(version: int, taken: bool) -> None:
+    assert limits.VERSION_MAX == 999_999
     assert (refused(made({ONE: prekey(version=version)})) is None) is taken
 
 
@@ -144,6 +145,7 @@ def test_a_version_has_at_most_six_digits(version: int, taken: bool) -> None:
     ("timestamp", "taken"), [(10**18 - 1, False), (10**18, True), (0, False), (-5, False), (STAMP - 10**17, True)]
 )
 def test_a_timestamp_has_nineteen_digits(timestamp: int, taken: bool) -> None:
+    assert limits.TIMESTAMP_DIGITS == 19
     assert (refused(made(timestamp=timestamp)) is None) is taken
 
 
@@ -155,6 +157,7 @@ def test_a_timestamp_leads_our_clock_by_two_minutes_at_most(ahead: int, taken: b
 
 @pytest.mark.parametrize(("count", "taken"), [(0, False), (1, True), (15, True), (16, True), (17, False)])
 def test_a_bundle_lists_sixteen_installations_at_most_and_one_at_least(count: int, taken: bool) -> None:
+    assert limits.BUNDLE_INSTALLATIONS == 16
     names = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(count)]
     assert (refused(made({name: prekey() for name in names})) is None) is taken
 

@@ -225,6 +225,7 @@ def test_a_key_that_is_no_point_begins_nothing_and_answers_nothing(place: str, p
 
 @pytest.mark.parametrize(("size", "taken"), [(0, False), (1, True), (254, True), (255, True), (256, False)])
 def test_an_installation_fits_behind_a_length_of_one_byte(size: int, taken: bool) -> None:
+    assert limits.INSTALLATION_BYTES == 255
     pair = strangers()
     sent = opening(pair)
     refused = refusal(pair.bob, Sent(Device(sent.sender.identity, "x" * size), sent.to, sent.frame))

@@ -129,6 +129,7 @@ def test_the_bundle_is_signed_anew_when_siblings_change_and_its_timestamp_grows(
 
 def test_the_two_siblings_that_published_last_are_listed() -> None:
     ourselves = sibling(5, issued=10, device=ME)
+    assert limits.SIBLINGS == 2
     siblings = (sibling(1, issued=5), sibling(2, issued=9), sibling(3, issued=7), sibling(4, issued=1), ourselves)
     listed = published(offer({}, siblings=siblings)).prekeys
     assert set(listed) == {ME.installation, siblings[1].device.installation, siblings[2].device.installation}
