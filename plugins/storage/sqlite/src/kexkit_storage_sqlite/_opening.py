@@ -44,14 +44,13 @@ def connect(file: str, synchronous: str) -> sqlite3.Connection:
 def prepare(db: sqlite3.Connection, file: str, synchronous: str) -> None:
     """What every connection needs before its first row."""
     check_ours(db, file)
-    tighten_files(file)
+    tighten_files(file)  # before SQLite makes others beside it, which take its mode
     configure(db, synchronous)
     use_log(db)
     check_intact(db, file)
     migrate(db)
     with suppress(sqlite3.OperationalError):  # a foreign reader may be in the way; the log is as durable
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    tighten_files(file)
 
 
 def _make(file: str, synchronous: str) -> None:
