@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
-from anyio.abc import SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 from kexkit.api import Envelope
 from kexkit_transport_relay import RelayTransport, open_relay
 from kexkit_transport_relay.limits import PACE, Quotas
@@ -133,10 +133,9 @@ async def quick(url: str, **settings: str) -> AsyncIterator[RelayTransport]:
 async def narrow(url: str) -> AsyncIterator[tuple[ByHand, SocketStream]]:
     """By hand over a line whose other end holds little: what is not read is soon felt by who sends it."""
     address = read_address(url)
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-    raw.connect((address.uri.host, address.uri.port))
-    async with await SocketStream.from_socket(raw) as stream:
+    async with await anyio.connect_tcp(address.uri.host, address.uri.port) as stream:
+        raw = stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         upgraded = await _introduce(stream, address, PACE)
         welcome = decode_from_relay(await upgraded.receive())
         assert isinstance(welcome, Welcome)

@@ -112,7 +112,7 @@ async def test_who_pings_and_never_reads_is_cut_off() -> None:
         (REQUEST + b"\r\n", b"400"),
         (REQUEST + b"Sec-WebSocket-Protocol: chat\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"426"),
-        (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"4"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b""),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b""),
         (HELLO + b"\xff\xff\xff\xff\xff\xff", b""),
         (b"GET / HTTP/1.1\r\n\r\n\x88\x80\x00\x00\x00\x00", b""),
@@ -130,6 +130,7 @@ async def test_only_our_own_handshake_is_accepted_and_no_web_page(request_bytes:
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     pass
             assert answer.startswith(b"HTTP/1.1 " + status if status else b"")
+            assert answer.startswith(b"HTTP/1.1 101") == (status == b"101")
         assert relay.relay.faults == 0
 
 

@@ -163,6 +163,8 @@ async def serve(
 
 
 async def _listen(host: str, port: int) -> list[SocketListener]:
+    if not 0 <= port <= 65535:
+        raise CannotListen(f"{port} is no port: 0 to 65535.")
     try:
         several = await anyio.create_tcp_listener(local_host=host, local_port=port)
         return [listener for listener in several.listeners if isinstance(listener, SocketListener)]
@@ -172,5 +174,3 @@ async def _listen(host: str, port: int) -> list[SocketListener]:
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(f"Port {port} of {host} is in use.", advice="Choose another with --port.") from None
         raise CannotListen(f"The relay cannot listen on port {port} of {host} ({error.strerror}).") from None
-    except OverflowError:
-        raise CannotListen(f"{port} is no port: 0 to 65535.") from None
