@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def main() -> int:
     """The console script; returns an exit code (see `kexkit_cli.exits`)."""
-    from kexkit_cli.app import run
+    try:
+        from kexkit_cli.app import run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:  # before there was anybody to explain it
+        return 130

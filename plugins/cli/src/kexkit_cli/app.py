@@ -100,10 +100,22 @@ kexkit = Root(
 )
 
 
+def _open_streams() -> None:
+    """Where a stream was closed by whoever started us, its number must not go to the next file that is opened."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115  it lives as long as we do
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """The exit code. Nothing escapes from here as a traceback."""
     invocation = Invocation()
     try:
+        _open_streams()
         outcome = kexkit.main(
             arguments, prog_name="kexkit", complete_var="_KEXKIT_COMPLETE", standalone_mode=False, obj=invocation
         )

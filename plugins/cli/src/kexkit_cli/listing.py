@@ -12,13 +12,12 @@ import sys
 from contextlib import suppress
 
 from kexkit_cli.invocation import Invocation
+from kexkit_cli.limits import CACHED_CHARACTERS
 from kexkit_cli.places import cache_folder, config_file
 
 Lines = list[tuple[str, str]]
 """name and summary"""
 _FORMAT = "kexkit commands 1"
-_SIZE = 65536
-"""more lines than that are no list of commands"""
 
 
 def plugin_commands(invocation: Invocation) -> Lines:
@@ -37,24 +36,25 @@ def _ask(invocation: Invocation) -> Lines:
     from kexkit import load_commands
     from kexkit.errors import KexkitError
 
-    from kexkit_cli.profiles import config_of, enabled_plugins
+    from kexkit_cli.profiles import Config, config_of, enabled_plugins
     from kexkit_cli.safe_text import safe
 
     lines: Lines = []
+    config = Config()
     with suppress(KexkitError):
         config = config_of(invocation)
-        for name in enabled_plugins(invocation, config):
-            with suppress(KexkitError):  # one by one, so that a duplicate hides nobody else's
-                brought = load_commands([name], config.plugins).commands.values()
-                lines += [(entry.name, safe(entry.summary)) for entry in brought]
+    for name in enabled_plugins(invocation, config):
+        with suppress(KexkitError):  # one by one, so that a duplicate hides nobody else's
+            brought = load_commands([name], config.plugins).commands.values()
+            lines += [(entry.name, safe(entry.summary)) for entry in brought]
     return sorted(set(lines))
 
 
 def _fingerprint(invocation: Invocation) -> str:
     """Installing, upgrading or removing a package changes a folder of the path."""
     parts: list[object] = [sys.prefix, sys.version, invocation.plugins]
-    own = 0 if sys.flags.safe_path else 1  # where the script lies, or where one stands: no packages are installed there
-    for place in (config_file(invocation.profile), *sys.path[own:]):
+    own = _own_places()
+    for place in (config_file(invocation.profile), *(place for place in sys.path if place not in own)):
         try:
             parts.append((place, os.stat(place or ".").st_mtime_ns))
         except (OSError, ValueError):
@@ -62,10 +62,18 @@ def _fingerprint(invocation: Invocation) -> str:
     return repr(parts)
 
 
+def _own_places() -> set[str]:
+    """Where the script lies, and where one stands: files come and go there, and packages are installed elsewhere."""
+    try:
+        return {"", os.getcwd(), os.path.dirname(os.path.abspath(sys.argv[0]))}
+    except OSError:
+        return {""}
+
+
 def _read(file: str, fingerprint: str) -> Lines | None:
     try:
         with open(file, encoding="utf-8") as stream:
-            head, known, *rows = stream.read(_SIZE).split("\n")
+            head, known, *rows = stream.read(CACHED_CHARACTERS).split("\n")
     except (OSError, ValueError):
         return None
     if head != _FORMAT or known != fingerprint or not rows or rows.pop() != "":

@@ -30,6 +30,8 @@ class Opened:
     plugins: Plugins
     profile: Profile
     policy: Policy
+    transport: str
+    """'relay ws://127.0.0.1:8765', or 'offline'"""
 
 
 def loaded_plugins(invocation: Invocation, config: Config, console: Console) -> Plugins:
@@ -111,11 +113,13 @@ async def opened_at(
         name, settings = chosen_store(plugins, profile.config, profile.folder)
         store = await stack.enter_async_context(plugins.store(name).open(settings))
         transport: Transport = Offline()
+        over = "offline"
         if online:
             name, settings = chosen_transport(plugins, profile.config, invocation.relay)
             transport = await stack.enter_async_context(plugins.transport(name).open(settings))
+            over = f"{name} {settings.get('url', '')}".strip()
         node = await stack.enter_async_context(open_node(store, transport, plugins.key_exchanges, policy=policy))
-        yield Opened(node, plugins, profile, policy)
+        yield Opened(node, plugins, profile, policy, over)
 
 
 def _log_to_stderr() -> None:

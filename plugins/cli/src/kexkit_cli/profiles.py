@@ -15,11 +15,10 @@ from kexkit.errors import InvalidInput
 
 from kexkit_cli.exits import NoSuchProfile, ProfileUnusable
 from kexkit_cli.invocation import DEFAULT_PLUGINS, Invocation
+from kexkit_cli.limits import NAME_CHARACTERS
 from kexkit_cli.places import CONFIG_NAME, data_folder, profile_folder
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PERSON_NAME_CHARACTERS = 64
-"""of a name for oneself or a contact: it stands at the head of every line that is shown"""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @frozen
@@ -57,10 +56,10 @@ def enabled_plugins(invocation: Invocation, config: Config) -> tuple[str, ...]:
 def folder_of(invocation: Invocation) -> Path:
     """Where the profile is or would be."""
     name = invocation.profile
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or len(name) > NAME_CHARACTERS:
         raise InvalidInput(
             f"{name!r} is not the name of a profile.",
-            advice="Letters, digits, '.', '_' and '-', a letter or digit first, at most 64.",
+            advice=f"Letters, digits, '.', '_' and '-', a letter or digit first, at most {NAME_CHARACTERS}.",
         )
     return Path(profile_folder(name))
 
@@ -117,8 +116,8 @@ def checked_name(name: str) -> str:
     from kexkit_cli.safe_text import safe
 
     name = name.strip()
-    if not name or len(name) > PERSON_NAME_CHARACTERS or safe(name) != name:
-        raise InvalidInput(f"A name is one visible line of at most {PERSON_NAME_CHARACTERS} characters.")
+    if not name or len(name) > NAME_CHARACTERS or safe(name) != name:
+        raise InvalidInput(f"A name is one visible line of at most {NAME_CHARACTERS} characters.")
     return name
 
 

@@ -12,14 +12,11 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from kexkit_cli.limits import KEY_BYTES, LINES_REMEMBERED, PASTE_BYTES, TYPED_CHARACTERS
 from kexkit_cli.safe_text import cells, safe
 
 PASTE_BEGINS: Final = b"\x1b[200~"
 PASTE_ENDS: Final = b"\x1b[201~"
-LINE_CHARACTERS: Final = 8192
-"""what a line can hold; twice the longest text, so that its refusal can be read"""
-REMEMBERED: Final = 200
-"""lines said before that the up arrow finds"""
 _SEQUENCE: Final = re.compile(rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O[@-~]|[^\[O])", re.DOTALL)
 _BREAK: Final = "↵"
 
@@ -106,9 +103,10 @@ class Editor:
             self._insert(_pasted(data[:end]))
             self._pasting = False
             return end + len(PASTE_ENDS)
-        if len(data) > 8 * LINE_CHARACTERS:  # no end in sight, and no use
-            self._pasting = False
-            return len(data)
+        if len(data) > PASTE_BYTES:  # more than the line holds: what comes still belongs to it, and falls off its end
+            taken = len(data) - len(PASTE_ENDS) + 1
+            self._insert(_pasted(data[:taken]))
+            return taken
         return 0
 
     def _escape(self, data: bytes) -> int:
@@ -117,7 +115,7 @@ class Editor:
             return len(PASTE_BEGINS)
         found = _SEQUENCE.match(data)
         if found is None:
-            return 1 if len(data) > 32 else 0
+            return 1 if len(data) > KEY_BYTES else 0
         action = _KEYS.get(found[0])
         if action is not None:
             action(self)
@@ -140,7 +138,7 @@ class Editor:
     def _enter(self) -> Said:
         said = Said(self.text)
         if self.text.strip() and self._said[-1:] != [self.text]:
-            self._said = [*self._said, self.text][-REMEMBERED:]
+            self._said = [*self._said, self.text][-LINES_REMEMBERED:]
         self._place, self._kept = len(self._said), ""
         self.text, self.cursor = "", 0
         return said
@@ -148,7 +146,7 @@ class Editor:
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def _insert(self, text: str) -> None:
-        text = text[: max(LINE_CHARACTERS - len(self.text), 0)]
+        text = text[: max(TYPED_CHARACTERS - len(self.text), 0)]
         self.text = self.text[: self.cursor] + text + self.text[self.cursor :]
         self.cursor += len(text)
 

@@ -11,11 +11,10 @@ import anyio
 from kexkit import Delivery, Event, StoredText, TextReceived
 
 from kexkit_cli.console import Console
+from kexkit_cli.limits import PIPED_LINE_BYTES
 from kexkit_cli.showing import NO_FORWARD_SECRECY, as_object, clock_time, indented, stored_as_object
 
 CHUNK = 4096
-LINE_BYTES = 64 * 1024
-"""of a line from a pipe; core refuses far shorter texts with its own words"""
 
 
 class Face(Protocol):
@@ -72,17 +71,22 @@ async def _readable(descriptor: int) -> None:
 
 
 async def piped_lines(descriptor: int) -> AsyncIterator[str]:
-    """Lines of UTF-8. The last one needs no line break."""
+    """Lines of UTF-8. The last one needs no line break; a line beyond PIPED_LINE_BYTES is cut there."""
     rest = b""
     async for data in chunks(descriptor):
         *complete, rest = (rest + data).split(b"\n")
         for line in complete:
-            yield _line(line)
-        if len(rest) > LINE_BYTES:
-            yield _line(rest)
-            rest = b""
+            for piece in _pieces(line):
+                yield _line(piece)
+        while len(rest) > PIPED_LINE_BYTES:
+            yield _line(rest[:PIPED_LINE_BYTES])
+            rest = rest[PIPED_LINE_BYTES:]
     if rest:
         yield _line(rest)
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    return [line[at : at + PIPED_LINE_BYTES] for at in range(0, max(len(line), 1), PIPED_LINE_BYTES)]
 
 
 def _line(raw: bytes) -> str:

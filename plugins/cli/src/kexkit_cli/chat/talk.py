@@ -24,14 +24,13 @@ from kexkit.events import Question
 
 from kexkit_cli.chat.face import Face
 from kexkit_cli.exits import Exit, NotConfirmed
+from kexkit_cli.limits import PARTING_SECONDS
 from kexkit_cli.opening import Opened
 from kexkit_cli.people import check_name_is_free, label, short
 from kexkit_cli.profiles import checked_name
 from kexkit_cli.safe_text import safe
 from kexkit_cli.showing import Names
 
-PARTING_SECONDS = 2.0
-"""for what is on its way when a person leaves"""
 HELP = """\
 /quit        leave, as does Ctrl-D
 /name NAME   what you call them; it is told to nobody

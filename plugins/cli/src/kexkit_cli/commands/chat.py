@@ -14,9 +14,10 @@ from kexkit.errors import InvalidInput
 
 from kexkit_cli.chat.face import Face, ForPrograms, Piped
 from kexkit_cli.chat.talk import Talk
-from kexkit_cli.commands.messages import WAIT_SECONDS, weaker
+from kexkit_cli.commands.messages import weaker
 from kexkit_cli.console import Console
 from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.limits import WAIT_SECONDS
 from kexkit_cli.negotiating import check_common
 from kexkit_cli.opening import Opened, opened
 from kexkit_cli.people import find, label

@@ -21,20 +21,19 @@ from kexkit_cli.demo.relay import own_relay
 from kexkit_cli.demo.story import Silence, Told
 from kexkit_cli.exits import Exit
 from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.limits import DEMO_MESSAGES
 from kexkit_cli.negotiating import allowed, guarantee_names
 from kexkit_cli.opening import chosen_store, chosen_transport, loaded_plugins, policy_of
 from kexkit_cli.profiles import Config, config_of
 
 MESSAGES = 14
-MESSAGES_MOST = 10_000
-"""each is a commit on either side; more would tell nothing new"""
 
 
 @click.command(cls=Command)
 @click.option("--mechanism", metavar="NAME", help="The key exchange to use: a full name (x3dh/1) or a family (x3dh).")
 @click.option(
     "--messages",
-    type=click.IntRange(1, MESSAGES_MOST),
+    type=click.IntRange(1, DEMO_MESSAGES),
     default=MESSAGES,
     show_default=True,
     metavar="N",

@@ -14,6 +14,7 @@ from kexkit.events import Question
 from kexkit_cli.console import Console
 from kexkit_cli.exits import Exit, MessageUnreadable, NotConfirmed
 from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.limits import TEXT_BYTES, WAIT_SECONDS
 from kexkit_cli.negotiating import check_common
 from kexkit_cli.opening import opened
 from kexkit_cli.people import find, label
@@ -29,10 +30,6 @@ from kexkit_cli.showing import (
     stored_as_object,
     trouble_in_words,
 )
-
-WAIT_SECONDS = 10.0
-STDIN_BYTES = 1024 * 1024
-"""read as a text at most; core refuses far shorter ones with its own words"""
 
 weaker = click.option(
     "--without-forward-secrecy",
@@ -67,8 +64,8 @@ def send(context: click.Context, peer: str, text: str, wait: float, weak: bool) 
 
 
 def _text_from_stdin() -> str:
-    raw = sys.stdin.buffer.read(STDIN_BYTES + 1)
-    if len(raw) > STDIN_BYTES:
+    raw = sys.stdin.buffer.read(TEXT_BYTES + 1)
+    if len(raw) > TEXT_BYTES:
         raise InvalidInput("What stdin brings is too long for a text.")
     try:
         return raw.decode().removesuffix("\n")
@@ -165,6 +162,7 @@ class _Listening:
 async def _listen(invocation: Invocation, listening: _Listening, seconds: float | None) -> None:
     async with opened(invocation, listening.console, online=True) as work:
         names = Names(work.node)
+        listening.console.note(f"Listening over the {work.transport}. Ctrl-C stops.")
         with anyio.move_on_after(seconds if seconds is not None else float("inf")):
             async for event in work.node.events():
                 await listening.show(event, work.node, names)

@@ -12,13 +12,11 @@ from kexkit.errors import InvalidInput, Malformed, UnknownPeer
 
 from kexkit_cli.console import Console
 from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.limits import CODE_BYTES
 from kexkit_cli.negotiating import usable
 from kexkit_cli.opening import opened
 from kexkit_cli.people import check_name_is_free, find, label, short
 from kexkit_cli.profiles import checked_name
-
-CODE_BYTES = 128 * 1024
-"""read from stdin at most; twice the longest contact code"""
 
 
 @click.command(cls=Command)

@@ -13,11 +13,8 @@ from kexkit import Delivery, Guarantee, TextReceived
 from kexkit.api import KeyExchange
 
 from kexkit_cli.demo.peer import Peer, Place
+from kexkit_cli.limits import AWAY_SECONDS, NO_NEWS_SECONDS
 
-PATIENCE_SECONDS = 20.0
-"""without any news, after which what has not come counts as lost"""
-AWAY_SECONDS = 5.0
-"""for what is written to somebody who is away to reach the network"""
 SAYINGS = (
     ("Hello Bob! All I have of you is your code.", "Hello Alice! All I had of you was nothing."),
     ("Can anybody in between read this?", "Not even the relay that carries it."),
@@ -158,7 +155,7 @@ class Play:
 
     async def _all_arrived(self, hearer: Peer) -> None:
         expected = self.sent[self._other(hearer)]
-        if not await hearer.until(lambda: expected.keys() <= hearer.times.keys(), PATIENCE_SECONDS):
+        if not await hearer.until(lambda: expected.keys() <= hearer.times.keys(), NO_NEWS_SECONDS):
             raise _Stuck
 
     async def _offers(self) -> dict[str, list[str]]:

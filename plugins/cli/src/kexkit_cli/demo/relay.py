@@ -15,9 +15,7 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 from kexkit.errors import TransportError
 
-START_SECONDS = 20.0
-"""on a busy machine a process takes its time to import things"""
-STOP_SECONDS = 5.0
+from kexkit_cli.limits import RELAY_START_SECONDS, RELAY_STOP_SECONDS
 
 
 @asynccontextmanager
@@ -39,7 +37,7 @@ async def own_relay(folder: Path) -> AsyncIterator[str]:
 async def _url(process: Process) -> str:
     assert process.stdout is not None
     said = ""
-    with anyio.move_on_after(START_SECONDS):
+    with anyio.move_on_after(RELAY_START_SECONDS):
         async for part in TextReceiveStream(process.stdout):
             said += part
             if "\n" in said:
@@ -53,7 +51,7 @@ async def _url(process: Process) -> str:
 async def _stop(process: Process) -> None:
     assert process.stdin is not None
     await process.stdin.aclose()
-    with anyio.move_on_after(STOP_SECONDS):
+    with anyio.move_on_after(RELAY_STOP_SECONDS):
         await process.wait()
     if process.returncode is None:
         with suppress(ProcessLookupError):

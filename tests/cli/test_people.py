@@ -1,0 +1,149 @@
+"""Whom we know, and who is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+from kexkit import Contact, Node
+from kexkit.errors import InvalidInput, UnknownPeer
+from kexkit_cli.limits import CODE_BYTES
+from kexkit_cli.people import find
+
+from tests.cli.conftest import Invoke, write_config
+
+
+@pytest.fixture
+def codes(invoke: Invoke) -> dict[str, str]:
+    """Contact codes of three profiles; and the default profile is made."""
+    made = {}
+    for name in ("bob", "carol", "dave"):
+        invoke("--profile", name, "init")
+        made[name] = invoke("--profile", name, "contact").out.strip()
+    invoke("init")
+    return made
+
+
+def identity(invoke: Invoke, profile: str) -> str:
+    return str(invoke("--profile", profile, "whoami", "--json").json["identity"])
+
+
+def test_a_contact_is_added_from_any_form_of_their_code(invoke: Invoke, codes: dict[str, str]) -> None:
+    whole = invoke("add", codes["bob"], "--name", "bob", "--json").json
+    assert whole["mechanism"] == "x3dh/1"
+    compact = invoke("--profile", "carol", "contact", "--compact").out.strip()
+    assert compact == compact.upper()
+    assert invoke("add", compact, "--name", "carol", "--json").json["mechanisms"] == ["x3dh/1"]
+    bare = invoke("add", "-", "--name", "dave", "--json", stdin=identity(invoke, "dave").encode() + b"\n").json
+    assert (bare["mechanisms"], bare["mechanism"]) == ([], None)
+    listed = invoke("contacts", "--json").json["contacts"]
+    assert [contact["name"] for contact in listed] == ["bob", "carol", "dave"]
+    assert "bob    " in invoke("contacts").out
+
+
+def test_added_again_they_keep_their_name(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", codes["bob"], "--name", "bob")
+    assert invoke("add", codes["bob"], "--json").json["name"] == "bob"
+    assert invoke("add", codes["bob"], "--name", "robert", "--json").json["name"] == "robert"
+
+
+def test_a_name_is_one_persons(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", codes["bob"], "--name", "bob")
+    ran = invoke("add", codes["carol"], "--name", "BOB")
+    assert ran.code == 2
+    assert len(invoke("contacts", "--json").json["contacts"]) == 1
+
+
+def test_who_is_meant(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", codes["bob"], "--name", "bob")
+    invoke("add", codes["carol"])
+    bob, carol = identity(invoke, "bob"), identity(invoke, "carol")
+    for wanted in ("bob", "BOB", bob, bob[:20], "0x" + bob[:12].upper(), codes["bob"]):
+        assert invoke("history", wanted, "--json").json["peer"] == bob
+    assert invoke("history", carol[:12], "--json").json["peer"] == carol
+    for unknown in ("bo", "nobody", "02" + "f" * 30, identity(invoke, "dave"), "\x1b[31m", ""):
+        ran = invoke("history", unknown)
+        assert ran.code == 3
+        assert "\x1b" not in ran.err
+
+
+class Known:
+    """What `find` asks a node for."""
+
+    def __init__(self, *contacts: Contact) -> None:
+        self._contacts = list(contacts)
+
+    async def contacts(self) -> list[Contact]:
+        return self._contacts
+
+
+def known(name: str, identity: str) -> Contact:
+    return Contact(bytes.fromhex(identity.ljust(66, "0")), name, True, ())
+
+
+@pytest.mark.anyio
+async def test_a_beginning_that_two_people_share_is_not_enough() -> None:
+    node = cast(Node, Known(known("ann", "02abcd"), known("", "02abce"), known("02ab", "03ff"), known("Ann", "0200")))
+    assert (await find(node, "02abcd")).name == "ann"
+    assert (await find(node, "02ab")).name == "02ab"  # a name comes before what looks like an identity
+    assert (await find(node, "Ann")).identity.hex()[:4] == "0200"
+    for wanted in ("02abc", "ANN"):
+        with pytest.raises(InvalidInput, match="may be several people"):
+            await find(node, wanted)
+    with pytest.raises(UnknownPeer):
+        await find(node, "03f")
+
+
+@pytest.mark.parametrize("code", ["garbage", "eyJ9", "KEXKIT:AAAA", "02" + "00" * 32, "zQ3shxxx", "{}", ""])
+def test_what_is_no_code_adds_nobody(invoke: Invoke, code: str) -> None:
+    invoke("init")
+    ran = invoke("add", code)
+    assert ran.code == 2
+    assert ran.err.startswith("kexkit: ")
+    assert invoke("contacts", "--json").json == {"contacts": []}
+
+
+def test_ones_own_code_is_refused(invoke: Invoke) -> None:
+    invoke("init")
+    assert invoke("add", invoke("contact").out).code == 2
+
+
+def test_a_forged_bundle_is_untrusted(invoke: Invoke, codes: dict[str, str]) -> None:
+    import base64
+    import json
+
+    document = json.loads(base64.b64decode(codes["bob"]))
+    document["timestamp"] = str(int(document["timestamp"]) + 1)
+    forged = base64.b64encode(json.dumps(document).encode()).decode()
+    ran = invoke("add", forged)
+    assert ran.code == 6
+    assert invoke("contacts", "--json").json == {"contacts": []}
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_stdin_is_read_as_far_as_a_code_can_go(invoke: Invoke, more: int) -> None:
+    invoke("init")
+    ran = invoke("add", "-", stdin=b"x" * (CODE_BYTES + more))
+    assert ran.code == 2
+    assert ("longer than any contact code" in ran.err) == (more > 0)
+
+
+def test_a_contact_code_is_drawn(invoke: Invoke) -> None:
+    invoke("init")
+    drawn = invoke("contact", "--qr").out.splitlines()
+    assert len({len(row) for row in drawn[:-1]}) == 1
+    assert set("".join(drawn[:-1])) <= set("█▀▄ ")
+    told = invoke("contact", "--qr", "--json").json
+    assert (told["form"], told["code"]) == ("compact", drawn[-1])
+
+
+def test_a_peer_with_whom_nothing_is_common_is_told_so(invoke: Invoke, codes: dict[str, str], home: Path) -> None:
+    invoke("add", codes["bob"], "--name", "bob")
+    secret = "00" * 32
+    write_config(home, "default", f'load = ["psk", "sqlite", "relay"]\n[plugins.psk]\nsecret = "{secret}"\n')
+    assert invoke("contacts", "--json").json["contacts"][0]["mechanism"] is None
+    ran = invoke("send", "bob", "hello", "--relay", "ws://127.0.0.1:9")
+    assert ran.code == 7
+    assert "bob offers x3dh/1; allowed here: none" in ran.err
+    assert invoke("history", "bob", "--json").json["texts"] == []
