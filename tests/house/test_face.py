@@ -66,6 +66,8 @@ def test_every_distribution_is_whole(folder: str) -> None:
     """README, licence, types, and a name under which core finds a plugin."""
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["license"] == "MIT"
+    assert project["license-files"] == ["LICENSE"]
+    assert (ROOT / folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert (ROOT / folder / "README.md").read_text("utf-8").startswith("# ")
     assert list((ROOT / folder / "src").glob("*/py.typed")), name(ROOT / folder)
     if folder not in {"core", "plugins/cli"}:
