@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -51,7 +52,12 @@ async def test_other_settings_that_cannot_be_are_refused_at_once(tmp_path: Path)
                 pass
 
 
-async def test_a_password_in_the_address_is_shown_nowhere() -> None:
+async def test_a_password_in_the_address_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serve() as relay, quick(relay.url.replace("ws://", "ws://me:hunter2@")) as alice:
+        await alice.publish(envelope(1))
+    assert "hunter2" not in caplog.text
+    assert "payload" not in caplog.text
     async with quick("ws://me:hunter2@127.0.0.1:9", patience="0.1") as alice:
         with pytest.raises(Unreachable) as caught:
             await alice.publish(envelope(1))

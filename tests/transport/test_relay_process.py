@@ -156,6 +156,15 @@ def test_without_json_it_says_one_sentence(tmp_path: Path) -> None:
         assert str(tmp_path / "r") in relay.said
 
 
+def test_without_a_folder_it_uses_one_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with running("--port", "0", "--json") as relay:
+        assert json.loads(relay.said)["data"] == str(tmp_path / "kexkit" / "relay")
+    monkeypatch.setenv("KEXKIT_RELAY_DATA", str(tmp_path / "elsewhere"))
+    with running("--port", "0", "--json") as relay:
+        assert json.loads(relay.said)["data"] == str(tmp_path / "elsewhere")
+
+
 @pytest.mark.parametrize("what", ["port", "folder", "foreign folder", "host"])
 def test_what_it_cannot_use_is_one_sentence_on_stderr_and_exit_1(tmp_path: Path, what: str) -> None:
     with running(*at(tmp_path / "r")) as first:

@@ -33,24 +33,62 @@ DEFAULT = Quotas()
     envvar="KEXKIT_RELAY_DATA",
     help="Folder for the envelopes. Default: one in your user data folder.",
 )
-@click.option("--keep-days", type=click.FloatRange(min=0, min_open=True), default=DEFAULT.keep_seconds / DAY)
-@click.option("--keep-mib", type=click.IntRange(min=1), default=DEFAULT.keep_bytes // MIB, help="MiB stored in all.")
-@click.option("--keep-count", type=click.IntRange(min=1), default=DEFAULT.keep_count, help="Envelopes stored in all.")
-@click.option("--max-connections", type=click.IntRange(min=1), default=DEFAULT.connections)
-@click.option("--address-connections", type=click.IntRange(min=1), default=DEFAULT.address_connections)
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT.keep_seconds / DAY,
+    show_default=True,
+    help="Days after which envelopes are deleted.",
+)
+@click.option(
+    "--keep-mib",
+    type=click.IntRange(min=1),
+    default=DEFAULT.keep_bytes // MIB,
+    show_default=True,
+    help="MiB stored in all; above it the oldest go.",
+)
+@click.option(
+    "--keep-count",
+    type=click.IntRange(min=1),
+    default=DEFAULT.keep_count,
+    show_default=True,
+    help="Envelopes stored in all; above it the oldest go.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(min=1),
+    default=DEFAULT.connections,
+    show_default=True,
+    help="Connections in all.",
+)
+@click.option(
+    "--address-connections",
+    type=click.IntRange(min=1),
+    default=DEFAULT.address_connections,
+    show_default=True,
+    help="Connections from one source address.",
+)
 @click.option(
     "--address-mib",
     type=click.IntRange(min=1),
     default=DEFAULT.address_bytes // MIB,
+    show_default=True,
     help="MiB that one source address may store an hour.",
 )
 @click.option(
     "--publish-rate",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULT.publish_rate,
+    show_default=True,
     help="Publications a second on one connection.",
 )
-@click.option("--max-topics", type=click.IntRange(min=1), default=DEFAULT.topics, help="Topics watched on one.")
+@click.option(
+    "--max-topics",
+    type=click.IntRange(min=1),
+    default=DEFAULT.topics,
+    show_default=True,
+    help="Topics watched on one connection.",
+)
 @click.option("--tls-certificate", type=click.Path(dir_okay=False, exists=True), help="PEM chain: speak wss://.")
 @click.option("--tls-key", type=click.Path(dir_okay=False, exists=True), help="PEM key of the certificate.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as one line of JSON.")

@@ -37,6 +37,7 @@ from kexkit_transport_relay.limits import (
 from kexkit_transport_relay.messages import SUBPROTOCOL
 
 LOG = logging.getLogger("kexkit_transport_relay.websocket")
+LOG.setLevel(logging.WARNING)  # websockets' debug lines show frames, topics and a password that the URL may hold
 CLOSE_REASON_BYTES = 123
 """what RFC 6455 leaves for a reason in a close frame"""
 
