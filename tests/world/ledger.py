@@ -138,6 +138,7 @@ def check_bounds(peer: Peer) -> None:
         held[identity] = person.held
     stored = set(peer.table("session")) - set(peer.table("half"))
     assert stored == sessions, "sessions are stored that no device has, or the reverse"
+    assert set(peer.table("place")) == sessions, "a session's place is kept that is no session's, or the reverse"
     counted = Counter(id_[:33] for id_ in peer.table("held"))
     assert +counted == +held, "held frames are miscounted"
     assert len(peer.table("half")) <= limits.HALF_OPEN

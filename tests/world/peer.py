@@ -100,17 +100,28 @@ class Peer:
         self.disk = Disk(self.rows)
         self.engine = Engine(Setting(self.me, tuple(self.mechanism.make()), self.mechanism.policy))
         self.sequence = GrowingNanoseconds(self.now, self._last_sequence())
-        self.writer = Writer(self.disk, self.engine.restore, self._committed)
+        self.writer = Writer(self.disk, self.engine.restore, self._committed, self._doubted)
+        self.doubts = False
         self.queue: list[Departure] = []
         self.had: list[Key] = []
         self.cursors: dict[str, bytes] = {}
         self.echoes: set[bytes] = set()
         self.transport = self.network.transport(self.name)
         self.topics: list[str] = []
+        self._look_at_everything()
+
+    def _look_at_everything(self) -> None:
+        """At the start, and after a commit of unknown outcome: the store knows what is to be done."""
+        self.doubts = False
         self.perform(lambda: self.engine.start(self.moment()))
+        known = {departure.key for departure in self.queue} | set(self.had)
         for key, row in self.rows.rows("outbox"):
             out = records.read_outgoing(row.value)
-            self.queue.append(Departure(key, records.envelope_of(out), out.message, out.peer))
+            if key not in known:
+                self.queue.append(Departure(key, records.envelope_of(out), out.message, out.peer))
+
+    def _doubted(self) -> None:
+        self.doubts = True
 
     def crash(self) -> None:
         """Killed, and started again from its rows."""
@@ -156,6 +167,8 @@ class Peer:
         operations = [Operation(flow, done=None) for flow in flows]
         self.writer._waiting.extend(operations)
         at_once(self.writer._work())
+        if self.doubts:
+            self._look_at_everything()
         for operation in operations:
             if operation.error is not None:
                 raise operation.error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from kexkit.testing import Faults
+
 from tests.world.mechanisms import EACH, PSK, Mechanism
 from tests.world.world import DAY, HOUR, a_world
 
@@ -49,3 +52,26 @@ def test_contacts_whose_offers_have_expired_find_each_other_again_at_once(mechan
         world.send("alice", "bob")
         world.quiesce(hours=0)
         world.must_agree()
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(8))
+def test_first_messages_that_cross_end_in_one_session_whatever_arrives_when(mechanism: Mechanism, seed: int) -> None:
+    """Bob's own opening is so late that Alice has his answer to hers already; then each could keep to one of them."""
+    with a_world(seed, mechanism) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.send("bob", "alice")
+        world.network.set_faults(Faults(loss=1.0), receiver="alice")
+        for name in ("bob", "alice"):
+            while world.transmit(name) is not None:
+                pass
+        world.network.advance()
+        while world.pull("bob"):
+            pass
+        world.network.set_faults(Faults(), receiver="alice")
+        world.send("bob", "alice", "an answer in alice's session, or in his own")
+        world.settle()
+        world.quiesce()
+        world.must_agree()
+        world.must_converge()

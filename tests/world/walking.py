@@ -73,6 +73,9 @@ class Walk:
         who = self.someone()
         self.world.crash_during(who, self.random.choice(["before", "after"]), self.world.peers[who].tick)
 
+    def have_trouble(self) -> None:
+        self.world.trouble_at_next_commit(self.someone(), after=self.random.random() < 0.7)
+
     def move_cursors(self) -> None:
         self.world.move_cursors(self.someone())
 
@@ -133,6 +136,7 @@ _STEPS: list[tuple[int, Callable[[Walk], None]]] = [
     (30, Walk.pull),
     (2, Walk.pull_and_die),
     (2, Walk.tick_and_die),
+    (2, Walk.have_trouble),
     (4, Walk.move_cursors),
     (10, Walk.tick),
     (2, Walk.crash),

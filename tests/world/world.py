@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from random import Random
 
 from attrs import evolve
+from kexkit import _records as records
+from kexkit._engine.peers import sealing_order
 from kexkit.api import Envelope
 from kexkit.contact import ContactCode
 from kexkit.events import TextReceived
@@ -161,6 +163,19 @@ class World:
             self.ledger.note_sent(peer, to, message_id, text)
         return new[0] if new else None
 
+    def trouble_at_next_commit(self, who: str, *, after: bool) -> None:
+        """The store fails once, before or after it did what it was asked."""
+        self.peers[who].rows.fail("apply", 1, after=after)
+
+    def lose_store(self, who: str) -> None:
+        """Reinstalled, and everybody's contact again. What was under way to the old installation may be lost."""
+        peer = self.peers[who]
+        peer.lose_store()
+        for (name, message_id), _ in list(self.ledger.told.items()):
+            if name == who:
+                del self.ledger.told[name, message_id]
+        self._rules(peer)
+
     def replay(self, envelope: Envelope, *, later: int = 0) -> None:
         """To everybody who listens; with another timestamp it is another message to the network."""
         self.network.inject(evolve(envelope, timestamp=envelope.timestamp + later))
@@ -231,6 +246,26 @@ class World:
                 assert not peer.table("waiting")
                 assert not peer.table("held"), "a frame is held though everything could be opened"
 
+    def must_converge(self) -> None:
+        """After a text each way, every two devices seal in one and the same session."""
+        pairs = [(a, b) for a in self.peers for b in self.peers if a != b and self._acquainted(a, b)]
+        for _ in range(2):
+            for who, whom in pairs:
+                self.send(who, whom)
+                self.settle()
+        for who, whom in pairs:
+            ours, theirs = self._best(who, whom), self._best(whom, who)
+            assert ours == theirs, f"{who} and {whom} seal in different sessions"
+
+    def _acquainted(self, who: str, whom: str) -> bool:
+        return self.peers[whom].me.identity in self.peers[who].table("peer")
+
+    def _best(self, who: str, whom: str) -> bytes | None:
+        peer, other = self.peers[who], self.peers[whom]
+        device = device_named(peer.person(other.me.identity), other.me.installation)
+        order = sealing_order(device, peer.mechanism.main) if device is not None else []
+        return order[0].id if order else None
+
     def told(self, who: str) -> list[str]:
         """Texts that wait for an acknowledgement, in order of arrival."""
         return [event.text for event in self.peers[who].read_inbox() if isinstance(event, TextReceived)]
@@ -240,3 +275,7 @@ class World:
 def a_world(seed: int, mechanism: Mechanism, **settings: object) -> Iterator[World]:
     with watching() as ciphers:
         yield World(seed, mechanism, ciphers, **settings)  # type: ignore[arg-type]  # passed on
+
+
+def device_named(person: records.Peer, installation: str) -> records.PeerDevice | None:
+    return next((device for device in person.devices if device.installation == installation), None)

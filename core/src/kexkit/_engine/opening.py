@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kexkit import _records as records
 from kexkit._engine.drawer import Fetched, ask, take
-from kexkit._engine.peers import Person, add_session, advance, advert_of, ensure_device, to_advert
+from kexkit._engine.peers import Person, add_session, advance, advert_of, come_level, ensure_device, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.sealing import Sealed, bind_of, flights, opened_event
 from kexkit._engine.setting import Setting
@@ -79,6 +79,8 @@ def progress(
         draft.events.append(opened_event(person, installation, after, ours=ref.ours))
     if (heard and advance(person, ref, Cause.HEARD)) or risen:
         awaken(draft, person.identity, moment)
+    if heard:
+        come_level(person, installation, ref)
 
 
 def _accept(

@@ -159,6 +159,18 @@ def add_session(
     )
 
 
+def come_level(person: Person, installation: str, ref: records.SessionRef) -> None:
+    """A session in which the peer seals ranks with the newest: else each end could go on in one of its own for ever,
+    where neither hears the answers that heal it. Of those that rank the same the smallest id is both ends' choice."""
+    device = device_of(person, installation)
+    if device is None or len(device.sessions) == 1 or State(ref.state) not in transitions.SEALS:
+        return
+    top = max(one.rank for one in device.sessions if one.mechanism == ref.mechanism)
+    if ref.rank < top:
+        ref.rank = top
+        person.changed = True
+
+
 def sealing_order(device: records.PeerDevice, mechanism: str) -> list[records.SessionRef]:
     """Sessions that may seal, best first: highest rank, then smallest id."""
     usable = [ref for ref in device.sessions if ref.mechanism == mechanism and State(ref.state) in transitions.SEALS]
