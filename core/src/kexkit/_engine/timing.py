@@ -7,15 +7,13 @@ from collections.abc import Callable
 from kexkit import _records as records
 from kexkit._engine.bare import cue_session, expire_half
 from kexkit._engine.offering import advertise, renew
-from kexkit._engine.receiving import IDENTITY_BYTES, expire_held, retry_held
+from kexkit._engine.receiving import DAY_MS, IDENTITY_BYTES, expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
 from kexkit._engine.sending import flush
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Due
 from kexkit.limits import PURGE_BATCH, SEEN_DAYS, TIMER_RETRY_MS
-
-DAY_MS = 24 * 3600 * 1000
 
 
 def tick(
