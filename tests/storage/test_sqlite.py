@@ -145,7 +145,7 @@ def test_a_file_past_the_bound_opens_without_reading_all_of_it(tmp_path: Path, m
             return [(b"ok",)]
 
     for bound, asked in ((size - 1, 0), (size, 1), (size + 1, 1)):
-        monkeypatch.setattr(_schema, "QUICK_CHECK_BYTES", bound)
+        monkeypatch.setattr(_schema, "WHOLE_CHECK_BYTES", bound)
         db = Watched()
         _schema.check_intact(db, str(file))  # type: ignore[arg-type]  # as much of a connection as it needs
         assert len(db.asked) == asked, bound
