@@ -77,6 +77,7 @@ def public_of(secret: bytes) -> bytes:
     return _compressed(point)
 
 
+@lru_cache(maxsize=1024)  # as above
 def uncompressed(public: bytes) -> bytes:
     """65 bytes, 04 || x || y."""
     out = ffi.new("unsigned char [65]")

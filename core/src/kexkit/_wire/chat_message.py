@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import field, frozen
+from attrs import field
 from google.protobuf.message import DecodeError
 
 from kexkit import limits
 from kexkit._pb.status import chat_message_pb2 as pb
+from kexkit.api import value
 from kexkit.errors import InvalidInput, Limit, Malformed, Unsupported
 
 TYPE: Final = 1
@@ -26,7 +27,7 @@ _MESSAGE_TYPES: Final = frozenset({ONE_TO_ONE, PUBLIC_GROUP, PRIVATE_GROUP})
 _CONTENT_TYPES: Final = frozenset({TEXT, EMOJI, CONTACT_REQUEST})
 
 
-@frozen
+@value
 class ChatText:
     clock: int
     """logical time of the chat, milliseconds"""

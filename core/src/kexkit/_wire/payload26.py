@@ -15,13 +15,13 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
-from attrs import field, frozen
+from attrs import field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kexkit import limits, secp256k1
-from kexkit.api import Identity
+from kexkit.api import Identity, value
 from kexkit.errors import Forged, InvalidInput, Limit, Malformed
 
 _SIGNED: Final = 0b100
@@ -36,7 +36,7 @@ _MAC: Final = 32
 _NO_KEY: Final = bytes(32)
 
 
-@frozen
+@value
 class Opened:
     """What a payload held. Without a signer nobody vouches for the data."""
 

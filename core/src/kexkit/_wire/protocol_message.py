@@ -65,14 +65,14 @@ def encode(message: ProtocolMessage) -> bytes:
         wire = pb.ProtocolMessage(
             installation_id=message.installation,
             bundles=message.bundles,
-            encrypted_message=message.slots,
             public_message=message.public or b"",
             kexkit_offers=message.offers,
-            kexkit_frames=[
-                pb.KexkitFrame(installation=frame.installation, mechanism=frame.mechanism, frame=frame.frame)
-                for frame in message.frames
-            ],
         )
+        slots = wire.encrypted_message
+        for name, slot in message.slots.items():
+            slots[name] = slot
+        for frame in message.frames:
+            wire.kexkit_frames.add(installation=frame.installation, mechanism=frame.mechanism, frame=frame.frame)
     except (UnicodeError, ValueError):
         raise InvalidInput("An installation id or a mechanism name is not valid Unicode.") from None
     raw = wire.SerializeToString(deterministic=True)
@@ -90,13 +90,14 @@ def parse(raw: bytes) -> ProtocolMessage:
         wire = pb.ProtocolMessage.FromString(raw)
     except DecodeError:
         raise Malformed("A protocol message does not parse.") from None
+    slots = wire.encrypted_message
     message = ProtocolMessage(
         installation=wire.installation_id,
         bundles=tuple(wire.bundles),
-        slots=dict(wire.encrypted_message),
+        slots={name: slots[name] for name in slots},
         public=wire.public_message or None,
         offers=tuple(wire.kexkit_offers),
-        frames=tuple(Frame(frame.installation, frame.mechanism, frame.frame) for frame in wire.kexkit_frames),
+        frames=tuple([Frame(frame.installation, frame.mechanism, frame.frame) for frame in wire.kexkit_frames]),
     )
     excess = _excess(message)
     if excess is not None:
