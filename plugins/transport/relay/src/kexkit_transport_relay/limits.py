@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import field, frozen
 from kexkit.errors import InvalidInput
 
@@ -11,73 +13,73 @@ DAY = 24 * 60 * 60
 
 # --- one message --------------------------------------------------------------------------------------------------
 
-MAX_PAYLOAD = MIB
+MAX_PAYLOAD: Final = MIB
 """what status-go configures for its own nodes; the public Waku network takes 150 KiB"""
-MAX_TOPIC = 256
+MAX_TOPIC: Final = 256
 """UTF-8 bytes of a topic: Waku's content topics (/application/version/name/encoding) are about 30"""
-MAX_CURSOR = 64
+MAX_CURSOR: Final = 64
 """a relay's cursor is 24 bytes; a longer one is another transport's and means: from the beginning"""
-MAX_MESSAGE = MAX_PAYLOAD + 4 * KIB
+MAX_MESSAGE: Final = MAX_PAYLOAD + 4 * KIB
 """one WebSocket message: the largest envelope with its topic, cursor and numbers"""
-WATCHES_PER_MESSAGE = 256
+WATCHES_PER_MESSAGE: Final = 256
 """topics that the client asks for in one message: at most 85 KiB, well under MAX_MESSAGE"""
-MAX_REASON = 200
+MAX_REASON: Final = 200
 """characters of a refusal's sentence that a client shows"""
 
 # --- what travels to a reader -------------------------------------------------------------------------------------
 
-PAGE_COUNT = 64
+PAGE_COUNT: Final = 64
 """arrivals in one message: enough that a page costs less than its envelopes do"""
-PAGE_BYTES = 256 * KIB
+PAGE_BYTES: Final = 256 * KIB
 """and bytes: what the relay holds in memory for one reader, besides one envelope"""
-ARRIVAL_COST = 64
+ARRIVAL_COST: Final = 64
 """bytes charged for an arrival beside its payload, so that empty payloads are not free"""
-WINDOW = 2 * MIB
+WINDOW: Final = 2 * MIB
 """what the client grants the relay: its own memory for arrivals that nobody has read yet (and two envelopes more)"""
-MAX_GRANT = 16 * MIB
+MAX_GRANT: Final = 16 * MIB
 """what a relay remembers of grants: a client that grants more gets no more"""
-EPHEMERAL_COUNT = 256
+EPHEMERAL_COUNT: Final = 256
 """ephemeral envelopes that wait for one reader; the oldest go first, nobody was promised them"""
-EPHEMERAL_BYTES = MIB
+EPHEMERAL_BYTES: Final = MIB
 """and their bytes"""
 
 # --- what waits to be stored --------------------------------------------------------------------------------------
 
-IN_FLIGHT = 256
+IN_FLIGHT: Final = 256
 """publications that one client has under way; others wait in `publish`"""
-PENDING_COUNT = 512
+PENDING_COUNT: Final = 512
 """unanswered publications of one connection at the relay; then it stops reading that connection until some are"""
-PENDING_BYTES = 4 * MIB
+PENDING_BYTES: Final = 4 * MIB
 """and their bytes: the same"""
-PENDING_TOTAL = 64 * MIB
+PENDING_TOTAL: Final = 64 * MIB
 """bytes of all connections that wait for the disk; then it stops reading publishers. The server's memory"""
-BATCH_COUNT = 256
+BATCH_COUNT: Final = 256
 """publications in one commit: from there on a commit's cost is that of its rows"""
-BATCH_BYTES = 4 * MIB
+BATCH_BYTES: Final = 4 * MIB
 """and bytes, so that one commit stays short"""
-CONTROL_BYTES = 64 * KIB
+CONTROL_BYTES: Final = 64 * KIB
 """unsent answers to pings; who pings without reading the answers is cut off"""
 
 # --- time ---------------------------------------------------------------------------------------------------------
 
-HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS: Final = 10.0
 """from connecting to the first message: bounds what a slow-loris holds"""
-STALL_SECONDS = 30.0
+STALL_SECONDS: Final = 30.0
 """a connection that does not take CHUNK bytes in this time is dropped; its topics keep their place by cursor"""
-CHUNK = 64 * KIB
+CHUNK: Final = 64 * KIB
 """bytes handed to the socket at once, so that a slow but moving reader is told from a stalled one"""
-SEND_BUFFER = 256 * KIB
+SEND_BUFFER: Final = 256 * KIB
 """what the system may hold for one reader (Linux doubles it): without it a thousand stalled ones hold gigabytes, and
 only every few megabytes tell that a slow one moves"""
-PING_SECONDS = 20.0
+PING_SECONDS: Final = 20.0
 """silence after which either side asks whether the other is there; under the 60 s of common proxies"""
-SILENCE_SECONDS = 60.0
+SILENCE_SECONDS: Final = 60.0
 """silence after which the connection counts as dead: three pings"""
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS: Final = 1.0
 """for a goodbye; then the connection is cut"""
-HOUSEKEEPING_SECONDS = 60.0
+HOUSEKEEPING_SECONDS: Final = 60.0
 """between two looks for envelopes that are too old or too many"""
-EXPIRE_COUNT = 500
+EXPIRE_COUNT: Final = 500
 """envelopes deleted in one commit, so that publishers wait a few milliseconds at most"""
 
 
@@ -95,23 +97,23 @@ PACE = Pace()
 
 # --- the client's patience ----------------------------------------------------------------------------------------
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS: Final = 5.0
 """for the relay's answer, connecting included; then `publish` raises and core keeps the envelope in its outbox"""
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS: Final = 10.0
 """for one attempt: TCP, TLS, handshake and welcome"""
-RETRY_FIRST = 0.5
+RETRY_FIRST: Final = 0.5
 """the first pause after a lost connection, and the shortest between two attempts; like all, drawn between half and
 whole"""
-RETRY_MOST = 30.0
+RETRY_MOST: Final = 30.0
 """the longest: a thousand clients of a restarted relay come back over half a minute"""
-STEADY_SECONDS = 5.0
+STEADY_SECONDS: Final = 5.0
 """a connection that lasted this long starts the pauses anew"""
 
 # --- who may store how much ---------------------------------------------------------------------------------------
 
-HANDSHAKES_BEYOND = 64
+HANDSHAKES_BEYOND: Final = 64
 """connections over `Quotas.connections` that are told so; any further ones are cut off unheard"""
-MAX_ADDRESSES = 10_000
+MAX_ADDRESSES: Final = 10_000
 """source addresses remembered; the ones whose window ends first are forgotten"""
 
 
