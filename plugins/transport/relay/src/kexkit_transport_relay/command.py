@@ -6,8 +6,10 @@ import json
 import signal
 import ssl
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import click
@@ -20,6 +22,12 @@ from kexkit_transport_relay.server import LOOPBACK, Serving, serve
 DEFAULT_PORT = 8765
 INTERRUPTED = 130
 DEFAULT = Quotas()
+Command: TypeAlias = Callable[..., None]
+
+
+def _limit(option: str, default: float, says: str) -> Callable[[Command], Command]:
+    kind = click.IntRange(min=1) if isinstance(default, int) else click.FloatRange(min=0, min_open=True)
+    return click.option(option, type=kind, default=default, show_default=True, help=says)
 
 
 @click.command("relay", short_help="Run a relay that stores and forwards envelopes.")
@@ -33,62 +41,14 @@ DEFAULT = Quotas()
     envvar="KEXKIT_RELAY_DATA",
     help="Folder for the envelopes. Default: one in your user data folder.",
 )
-@click.option(
-    "--keep-days",
-    type=click.FloatRange(min=0, min_open=True),
-    default=DEFAULT.keep_seconds / DAY,
-    show_default=True,
-    help="Days after which envelopes are deleted.",
-)
-@click.option(
-    "--keep-mib",
-    type=click.IntRange(min=1),
-    default=DEFAULT.keep_bytes // MIB,
-    show_default=True,
-    help="MiB stored in all; above it the oldest go.",
-)
-@click.option(
-    "--keep-count",
-    type=click.IntRange(min=1),
-    default=DEFAULT.keep_count,
-    show_default=True,
-    help="Envelopes stored in all; above it the oldest go.",
-)
-@click.option(
-    "--max-connections",
-    type=click.IntRange(min=1),
-    default=DEFAULT.connections,
-    show_default=True,
-    help="Connections in all.",
-)
-@click.option(
-    "--address-connections",
-    type=click.IntRange(min=1),
-    default=DEFAULT.address_connections,
-    show_default=True,
-    help="Connections from one source address.",
-)
-@click.option(
-    "--address-mib",
-    type=click.IntRange(min=1),
-    default=DEFAULT.address_bytes // MIB,
-    show_default=True,
-    help="MiB that one source address may store an hour.",
-)
-@click.option(
-    "--publish-rate",
-    type=click.FloatRange(min=0, min_open=True),
-    default=DEFAULT.publish_rate,
-    show_default=True,
-    help="Publications a second on one connection.",
-)
-@click.option(
-    "--max-topics",
-    type=click.IntRange(min=1),
-    default=DEFAULT.topics,
-    show_default=True,
-    help="Topics watched on one connection.",
-)
+@_limit("--keep-days", DEFAULT.keep_seconds / DAY, "Days after which envelopes are deleted.")
+@_limit("--keep-mib", DEFAULT.keep_bytes // MIB, "MiB stored in all; above it the oldest go.")
+@_limit("--keep-count", DEFAULT.keep_count, "Envelopes stored in all; above it the oldest go.")
+@_limit("--max-connections", DEFAULT.connections, "Connections in all.")
+@_limit("--address-connections", DEFAULT.address_connections, "Connections from one source address.")
+@_limit("--address-mib", DEFAULT.address_bytes // MIB, "MiB that one source address may store an hour.")
+@_limit("--publish-rate", DEFAULT.publish_rate, "Publications a second on one connection.")
+@_limit("--max-topics", DEFAULT.topics, "Topics watched on one connection.")
 @click.option("--tls-certificate", type=click.Path(dir_okay=False, exists=True), help="PEM chain: speak wss://.")
 @click.option("--tls-key", type=click.Path(dir_okay=False, exists=True), help="PEM key of the certificate.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as one line of JSON.")
