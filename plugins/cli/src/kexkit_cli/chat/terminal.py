@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import anyio
-from kexkit import Delivery, Event, StoredText, TextReceived
+from kexkit import Delivery, Event, Guarantee, StoredText, TextReceived
 
 from kexkit_cli.chat.editor import Editor, Left, Redraw, Said, Suspended
 from kexkit_cli.chat.face import chunks
@@ -92,7 +92,8 @@ class Terminal:
         if text.outgoing:
             self.said(text.message_id, text.text, text.timestamp, text.delivery)
         else:
-            self._message(" ", text.timestamp, name, "cyan", text.text)
+            mark = " " if Guarantee.FORWARD_SECRECY in text.grade else "!"
+            self._message(mark, text.timestamp, name, "cyan", text.text)
 
     def said(self, message_id: bytes, text: str, at: int, delivery: Delivery = Delivery.QUEUED) -> None:
         delivery = self._early.pop(message_id, delivery)

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import anyio
 import click
+from anyio.abc import TaskStatus
 from kexkit import Contact, TextReceived
 from kexkit.errors import InvalidInput
 
@@ -81,21 +82,22 @@ def _has_terminal(console: Console) -> bool:
 async def _in_terminal(work: Opened, contact: Contact, past: int, wait: float, console: Console) -> int:
     from kexkit_cli.chat.terminal import Terminal, raw_terminal
 
-    with ExitStack() as stack:
-        stack.enter_context(raw_terminal())
-        face = Terminal(console, work.profile.config.name or "you")
-        stack.callback(face.close)
-        async with anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_leave_on_signal, tasks.cancel_scope)
+        with ExitStack() as stack:
+            stack.enter_context(raw_terminal())
+            face = Terminal(console, work.profile.config.name or "you")
+            stack.callback(face.close)
             tasks.start_soon(face.watch_size)
-            tasks.start_soon(_leave_on_signal, tasks.cancel_scope)
             code = await Talk(work, contact, face).run(past, wait)
-            tasks.cancel_scope.cancel()
-            return code
+        tasks.cancel_scope.cancel()
+        return code
     return 128 + signal.SIGTERM
 
 
-async def _leave_on_signal(scope: anyio.CancelScope) -> None:
+async def _leave_on_signal(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
     """So that the terminal is left as it was found."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        task_status.started()
         async for _ in signals:
             scope.cancel()

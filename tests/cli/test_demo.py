@@ -1,0 +1,207 @@
+"""The demo tells the truth, and says so in its exit code."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kexkit import TextReceived
+from kexkit.errors import TransportError
+from kexkit_cli.commands import demo as command
+from kexkit_cli.demo import play, relay
+from kexkit_cli.demo.peer import Peer
+from kexkit_cli.demo.play import Play, Schedule
+from kexkit_cli.limits import (
+    AWAY_SECONDS,
+    DEMO_MESSAGES,
+    NO_NEWS_SECONDS,
+    RELAY_START_SECONDS,
+    RELAY_STOP_SECONDS,
+)
+
+from tests.cli.conftest import PSK, Invoke, Start, execute, write_config
+
+
+def test_two_peers_lose_nothing() -> None:
+    ran = execute("demo", "--json")
+    assert ran.code == 0
+    told = ran.json
+    assert told["mechanism"] == "x3dh/1"
+    assert (told["sent"], told["delivered"], told["lost"], told["duplicated"]) == (14, 14, 0, 0)
+    assert told["offline_sent"] == 4
+    assert told["offers"] == {"alice": ["x3dh/1"], "bob": ["x3dh/1"]}
+    assert {"forward_secrecy", "secret"} <= set(told["guarantees"])
+    assert ran.err == ""
+
+
+def test_the_story_can_be_read(invoke: Invoke) -> None:
+    ran = invoke("demo", "--messages", "6")
+    assert ran.code == 0
+    told = ran.out
+    assert "\x1b" not in told
+    for said in ("Bob offers", "Alice speaks", "chosen        x3dh/1", "goes offline", "comes back"):
+        assert said in told
+    assert "6 sent, 6 delivered, 0 lost, 0 duplicated" in told
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_messages_are_enough(invoke: Invoke, count: int) -> None:
+    told = invoke("demo", "--messages", str(count), "--json").json
+    assert (told["sent"], told["delivered"], told["offline_sent"]) == (count, count, 0 if count == 1 else 1)
+
+
+@given(st.integers(1, DEMO_MESSAGES))
+def test_a_schedule_sends_what_was_asked_for(messages: int) -> None:
+    schedule = Schedule.of(messages)
+    assert schedule.talk + schedule.offline + schedule.back == messages
+    assert min(schedule.talk, schedule.offline + (messages == 1)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("count", "code"), [(0, 2), (DEMO_MESSAGES - 1, 7), (DEMO_MESSAGES, 7), (DEMO_MESSAGES + 1, 2)]
+)
+def test_a_demo_has_an_end(invoke: Invoke, home: Path, count: int, code: int) -> None:
+    """7: the number was taken, and what this profile loads is refused before anything begins."""
+    write_config(home, "default", f'load = ["psk", "sqlite", "relay"]\n[plugins.psk]\nsecret = "{PSK}"\n')
+    assert invoke("demo", "--messages", str(count)).code == code
+
+
+@pytest.mark.parametrize("name", ["psk@example.org/1", "psk"])
+def test_another_key_exchange_is_used_when_it_is_named(invoke: Invoke, home: Path, name: str) -> None:
+    write_config(home, "default", f'load = ["x3dh", "psk", "sqlite", "relay"]\n[plugins.psk]\nsecret = "{PSK}"\n')
+    ran = invoke("demo", "--mechanism", name, "--messages", "4", "--json")
+    assert ran.code == 0
+    told = ran.json
+    assert (told["mechanism"], told["lost"], told["forward_secret"]) == ("psk@example.org/1", 0, 0)
+    assert told["offers"]["bob"] == ["psk@example.org/1", "x3dh/1"]
+    assert "although it gives no forward secrecy" in told["why"]
+
+
+def test_another_store_is_used_when_it_is_enabled(invoke: Invoke) -> None:
+    told = invoke("--plugins", "x3dh,lmdb,relay", "demo", "--messages", "3", "--json").json
+    assert (told["store"], told["delivered"]) == ("lmdb", 3)
+
+
+def test_a_mechanism_that_is_not_there_is_named_with_what_is(invoke: Invoke) -> None:
+    ran = invoke("demo", "--mechanism", "noise", "--json")
+    assert (ran.code, ran.json["exit"]) == (8, 8)
+    assert "there are: x3dh/1" in ran.err
+    assert "psk" in ran.err
+
+
+def test_a_plugin_that_is_not_there_is_named(invoke: Invoke) -> None:
+    ran = invoke("--plugins", "x3dh,sqlite,relay,huh", "demo")
+    assert ran.code == 8
+    assert "There is no plugin 'huh' here" in ran.err
+    assert invoke("--plugins", "sqlite,relay", "demo").code == 8
+
+
+def test_what_the_policy_forbids_is_refused_unless_it_is_named(invoke: Invoke, home: Path) -> None:
+    write_config(home, "default", f'load = ["psk", "sqlite", "relay"]\n[plugins.psk]\nsecret = "{PSK}"\n')
+    ran = invoke("demo")
+    assert ran.code == 7
+    assert "--mechanism psk@example.org/1" in ran.err
+
+
+def test_a_lost_text_is_a_failure(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert NO_NEWS_SECONDS == 20
+    monkeypatch.setattr(play, "NO_NEWS_SECONDS", 0.5)
+    say = Play._say
+
+    async def swallowed(self: Play, speaker: Peer, hearer: Peer, text: str) -> bytes:
+        if len(self.sent[speaker]) == 1:
+            self.sent[speaker][b"swallowed"] = text
+            return b"swallowed"
+        return await say(self, speaker, hearer, text)
+
+    monkeypatch.setattr(Play, "_say", swallowed)
+    ran = invoke("demo", "--json")
+    assert ran.code == 1
+    assert (ran.json["lost"], ran.json["duplicated"]) == (1, 0)
+    assert "1 lost" in ran.err
+
+
+def test_a_text_that_comes_twice_is_a_failure(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Peer._take
+
+    def twice(self: Peer, event: object) -> None:
+        take(self, event)  # type: ignore[arg-type]  # any event
+        if isinstance(event, TextReceived) and len(self.times) == 1:
+            take(self, event)
+
+    monkeypatch.setattr(Peer, "_take", twice)
+    ran = invoke("demo", "--messages", "3", "--json")
+    assert ran.code == 1
+    assert (ran.json["lost"], ran.json["duplicated"]) == (0, 2)
+
+
+def test_what_the_network_does_not_take_in_time_waits_with_alice(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert AWAY_SECONDS == 5
+    monkeypatch.setattr(play, "AWAY_SECONDS", 0)
+    assert "4 delivered, 0 lost" in invoke("demo", "--messages", "4").out
+
+
+def test_an_interrupted_demo_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
+    demo = start("demo", "--messages", str(DEMO_MESSAGES), env={"TMPDIR": str(tmp_path)})
+    while not (found := re.search(r"ws://127\.0\.0\.1:(\d+)", demo.line())):
+        pass
+    assert list(tmp_path.glob("kexkit-demo-*"))
+    assert demo.interrupt().code == 130
+    assert is_closed(int(found[1]))
+    assert list(tmp_path.glob("kexkit-demo-*")) == []
+
+
+def test_the_relay_of_a_killed_demo_ends_too(start: Start, tmp_path: Path) -> None:
+    demo = start("demo", "--messages", str(DEMO_MESSAGES), env={"TMPDIR": str(tmp_path)})
+    while not (found := re.search(r"ws://127\.0\.0\.1:(\d+)", demo.line())):
+        pass
+    demo.kill()
+    deadline = time.monotonic() + 10
+    while not is_closed(int(found[1])):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_closed(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_relay_that_does_not_start_in_time_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RELAY_START_SECONDS == 20
+    monkeypatch.setattr(relay, "RELAY_START_SECONDS", 0)
+
+    async def begin() -> None:
+        async with relay.own_relay(tmp_path):
+            raise AssertionError("it cannot have started")
+
+    with pytest.raises(TransportError, match="did not start"):
+        anyio.run(begin)
+
+
+def test_a_relay_that_does_not_end_in_time_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RELAY_STOP_SECONDS == 5
+    monkeypatch.setattr(relay, "RELAY_STOP_SECONDS", 0)
+    ports = []
+
+    async def begin() -> None:
+        async with relay.own_relay(tmp_path) as url:
+            ports.append(int(url.rpartition(":")[2]))
+            assert not is_closed(ports[0])
+
+    anyio.run(begin)
+    assert is_closed(ports[0])
+
+
+def test_names_are_matched_whole() -> None:
+    assert command._stem("psk@example.org/1") == "psk@example.org"
+    assert command._family("psk@example.org/1") == "psk"
+    assert command._family("x3dh/1") == "x3dh"
