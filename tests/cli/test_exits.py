@@ -46,6 +46,7 @@ EXPECTED = {
     errors.PluginDuplicate: 8,
     errors.PluginIncompatible: 8,
     exits.NoSuchProfile: 3,
+    exits.IdentityChanged: 6,
     exits.NotConfirmed: 4,
     exits.MessageUnreadable: 5,
     exits.ProfileUnusable: 1,

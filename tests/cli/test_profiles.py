@@ -148,6 +148,16 @@ def test_a_home_that_is_no_folder_is_said(invoke: Invoke, home: Path, monkeypatc
     assert invoke("--help").code == 0
 
 
+def test_a_store_that_was_lost_is_noticed(invoke: Invoke, home: Path) -> None:
+    before = invoke("init", "--json").json["identity"]
+    for file in (home / "profiles" / "default").glob("kexkit.sqlite*"):
+        file.unlink()
+    for command in ("whoami", "contacts", "init"):
+        ran = invoke(command)
+        assert ran.code == 6
+        assert f"was made for {before[:10]}" in ran.err
+
+
 def test_a_damaged_store_is_said(invoke: Invoke, home: Path) -> None:
     invoke("init")
     (home / "profiles" / "default" / "kexkit.sqlite").write_bytes(b"this is no database" * 500)

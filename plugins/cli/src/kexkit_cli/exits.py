@@ -63,6 +63,10 @@ class ProfileUnusable(LocalError):
     """The profile's folder cannot be read or written."""
 
 
+class IdentityChanged(LocalError):
+    """The store holds another identity than the profile was made with."""
+
+
 class NotConfirmed(LocalError):
     """It was not confirmed in time."""
 
@@ -80,6 +84,7 @@ BY_ERROR: tuple[tuple[type[KexkitError], Exit], ...] = (
     (Unknown, Exit.UNREADABLE),
     (Replayed, Exit.UNREADABLE),
     (NotForThisDevice, Exit.UNREADABLE),
+    (IdentityChanged, Exit.UNTRUSTED),
     (OfferForeign, Exit.UNTRUSTED),
     (Forged, Exit.UNTRUSTED),
     (NoCommonMechanism, Exit.REFUSED),

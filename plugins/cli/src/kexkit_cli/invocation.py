@@ -33,6 +33,11 @@ class Invocation:
         return self._profile or os.environ.get("KEXKIT_PROFILE") or DEFAULT_PROFILE
 
     @property
+    def relay_given(self) -> str | None:
+        """On this command line."""
+        return self._relay
+
+    @property
     def relay(self) -> str | None:
         """None: the profile's, or the default."""
         return self._relay or os.environ.get("KEXKIT_RELAY") or None

@@ -14,8 +14,11 @@ from kexkit.api import Transport
 from kexkit.errors import PluginMissing
 
 from kexkit_cli.console import Console
+from kexkit_cli.exits import IdentityChanged
 from kexkit_cli.invocation import Invocation
 from kexkit_cli.offline import Offline
+from kexkit_cli.people import short
+from kexkit_cli.places import CONFIG_NAME
 from kexkit_cli.profiles import Config, Profile, enabled_plugins, the_profile
 
 DEFAULT_RELAY = "ws://127.0.0.1:8765"
@@ -119,7 +122,19 @@ async def opened_at(
             transport = await stack.enter_async_context(plugins.transport(name).open(settings))
             over = f"{name} {settings.get('url', '')}".strip()
         node = await stack.enter_async_context(open_node(store, transport, plugins.key_exchanges, policy=policy))
+        _check_identity(node, profile)
         yield Opened(node, plugins, profile, policy, over)
+
+
+def _check_identity(node: Node, profile: Profile) -> None:
+    """A node on an empty store makes itself a new identity: in a profile that had one, that is no small matter."""
+    expected = profile.config.identity
+    if expected is not None and expected != node.identity.hex():
+        found = short(node.identity)
+        raise IdentityChanged(
+            f"The profile {profile.name!r} was made for {expected[: len(found)]}…, and its store holds {found}….",
+            advice=f"Bring the store back, or take the identity out of {profile.folder / CONFIG_NAME} to begin anew.",
+        )
 
 
 def _log_to_stderr() -> None:

@@ -27,6 +27,8 @@ class Config:
 
     name: str = ""
     """what the owner calls this profile's identity; it is told to nobody"""
+    identity: str | None = None
+    """in hexadecimal: whose the profile is, so that a store that was lost or swapped is noticed"""
     relay: str | None = None
     load: tuple[str, ...] | None = None
     """plugins to load; None: the default ones"""
@@ -97,13 +99,13 @@ def make_profile(invocation: Invocation) -> Path:
     return folder
 
 
-def write_config(folder: Path, name: str) -> None:
+def write_config(folder: Path, name: str, identity: bytes) -> None:
     """What makes the folder a profile, whole or not at all."""
     place = folder / CONFIG_NAME
     fresh = place.with_suffix(f".{os.getpid()}")
     try:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(_TEMPLATE.format(name=_quoted(name)))
+            stream.write(_TEMPLATE.format(name=_quoted(name), identity=identity.hex()))
             stream.flush()
             os.fsync(stream.fileno())
         fresh.replace(place)
@@ -126,6 +128,7 @@ def checked_name(name: str) -> str:
 _TEMPLATE = """\
 # A profile of kexkit. Settings that are not here have their defaults.
 name = {name}
+identity = "{identity}"
 # relay = "ws://127.0.0.1:8765"
 # load = ["x3dh", "sqlite", "relay"]    # plugins, key exchanges in order of preference
 # store = "sqlite"                      # needed only where plugins bring several
@@ -214,6 +217,7 @@ def _setting(value: Any) -> str:
 
 _READERS = {
     "name": _text,
+    "identity": _text,
     "relay": _text,
     "load": _names,
     "store": _text,

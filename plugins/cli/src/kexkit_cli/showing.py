@@ -14,6 +14,7 @@ from kexkit import (
     Node,
     OfferSeen,
     PeerMet,
+    Question,
     SessionOpened,
     StoredText,
     TextReceived,
@@ -22,7 +23,6 @@ from kexkit import (
     Waiting,
 )
 from kexkit.errors import UnknownPeer
-from kexkit.events import Question
 
 from kexkit_cli.negotiating import guarantee_names
 from kexkit_cli.people import label, short

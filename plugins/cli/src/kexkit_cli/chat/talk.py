@@ -13,6 +13,7 @@ from kexkit import (
     Event,
     EventsMissed,
     PeerMet,
+    Question,
     SessionOpened,
     TextReceived,
     TransportTrouble,
@@ -20,7 +21,6 @@ from kexkit import (
     Waiting,
 )
 from kexkit.errors import KexkitError
-from kexkit.events import Question
 
 from kexkit_cli.chat.face import Face
 from kexkit_cli.exits import Exit, NotConfirmed

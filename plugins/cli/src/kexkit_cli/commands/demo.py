@@ -57,12 +57,12 @@ async def _demo(invocation: Invocation, console: Console, mechanism: str | None,
     story = Silence() if console.json or invocation.quiet else Told(console)
     with TemporaryDirectory(prefix="kexkit-demo-", ignore_cleanup_errors=True) as folder:
         async with AsyncExitStack() as stack:
-            transport, settings = chosen_transport(plugins, config, invocation.relay)
-            if transport == "relay" and not invocation.relay and "relay" in plugins.commands:
-                settings["url"] = await stack.enter_async_context(own_relay(Path(folder) / "relay"))
-            store, store_settings = chosen_store(plugins, config, Path(folder))
+            transport, settings = chosen_transport(plugins, config, invocation.relay_given)
+            if transport == "relay" and not invocation.relay_given and "relay" in plugins.commands:
+                settings = {"url": await stack.enter_async_context(own_relay(Path(folder) / "relay"))}
+            store, _ = chosen_store(plugins, config, Path(folder))  # without the profile's settings: that is no place
             first = (chosen, *(one for one in plugins.key_exchanges if one is not chosen))
-            place = Place(plugins, first, policy, store, store_settings, transport, settings)
+            place = Place(plugins, first, policy, store, transport, settings)
             play = Play(place, Path(folder), chosen, why, story)
             report = await play.perform(messages)
     return _finish(report, play, story, console)

@@ -7,9 +7,8 @@ from typing import Any
 
 import anyio
 import click
-from kexkit import Delivery, Event, Node, StoredText, TextReceived, TransportTrouble, Unreadable
+from kexkit import Delivery, Event, Node, Question, StoredText, TextReceived, TransportTrouble, Unreadable
 from kexkit.errors import InvalidInput
-from kexkit.events import Question
 
 from kexkit_cli.console import Console
 from kexkit_cli.exits import Exit, MessageUnreadable, NotConfirmed

@@ -37,7 +37,7 @@ async def _init(invocation: Invocation, console: Console, name: str) -> None:
         config = evolve(config_of(invocation), name=name)
         made = Profile(invocation.profile, folder, config)
         async with opened_at(invocation, console, made, policy_of(config), online=False) as work:
-            write_config(folder, name)
+            write_config(folder, name, work.node.identity)
             _show_whoami(work, invocation, console, made=True)
         return
     if name and name != profile.config.name:

@@ -35,7 +35,6 @@ class Place:
     """in order of preference"""
     policy: Policy
     store: str
-    store_settings: dict[str, str]
     transport: str
     transport_settings: dict[str, str]
 
@@ -69,8 +68,7 @@ class Peer:
         """The same store each time; the node and its connection are new."""
         place = self.place
         async with AsyncExitStack() as stack:
-            settings = {**place.store_settings, "path": str(self.folder)}
-            store = await stack.enter_async_context(place.plugins.store(place.store).open(settings))
+            store = await stack.enter_async_context(place.plugins.store(place.store).open({"path": str(self.folder)}))
             transport = await stack.enter_async_context(
                 place.plugins.transport(place.transport).open(dict(place.transport_settings))
             )
