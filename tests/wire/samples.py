@@ -45,7 +45,7 @@ def offer_body(**changes: object) -> OfferBody:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-installations = texts.filter(lambda text: len(text) <= limits.INSTALLATION_CHARACTERS)
+installations = texts.filter(lambda text: len(text.encode()) <= limits.INSTALLATION_BYTES)
 blobs = st.binary(max_size=300)
 
 protocol_messages = st.builds(

@@ -7,6 +7,7 @@ leaked. Identities are shortened. A host that configures structlog itself may pu
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -53,9 +54,12 @@ class Log:
         self._logger: Any = structlog.get_logger("kexkit")
 
     def info(self, event: str, **fields: Any) -> None:
-        if structlog.is_configured():
-            self._logger.info(event, **redact(None, "info", fields))
+        self._write("info", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
+        self._write("warning", event, fields)
+
+    def _write(self, method: str, event: str, fields: dict[str, Any]) -> None:
         if structlog.is_configured():
-            self._logger.warning(event, **redact(None, "warning", fields))
+            with suppress(Exception):  # a host's processor that breaks down does not stop a node
+                getattr(self._logger, method)(event, **redact(None, method, fields))

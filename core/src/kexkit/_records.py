@@ -74,6 +74,16 @@ def half_key(session_id: bytes) -> Key:
     return ("half", session_id)
 
 
+def stranger_key(identity: bytes) -> Key:
+    """Somebody who wrote, and whom nobody has added."""
+    return ("stranger", identity)
+
+
+def plan_key(kind: int) -> Key:
+    """When regular work of this kind is next due: one timer of it counts, however often it was planned."""
+    return ("plan", bytes((kind,)))
+
+
 def place_key(session_id: bytes) -> Key:
     """Among whose sessions a session stands."""
     return ("place", session_id)

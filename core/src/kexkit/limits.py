@@ -40,8 +40,8 @@ OFFERS: Final = 3
 FRAMES: Final = 64
 """Frames beside the map, as many as SLOTS for the same reason."""
 
-INSTALLATION_CHARACTERS: Final = 64
-"""An installation id. status-go uses 36 (a UUID as text) and checks nothing; it becomes part of row ids."""
+INSTALLATION_BYTES: Final = 64
+"""An installation id, in UTF-8. status-go uses 36 (a UUID as text) and checks nothing; it becomes part of row ids."""
 
 MECHANISM_NAME_BYTES: Final = 80
 """A mechanism's name (negotiation 1.1)."""
@@ -112,8 +112,15 @@ SESSIONS_PER_DEVICE: Final = 8
 """Sessions kept with one device over one mechanism: two that crossed, of each of the last four days. A status-go device
 begins anew every day, and so do we; with 4, letters that came two days late found their session displaced."""
 
+DEVICE_DORMANT_MS: Final = 3 * 24 * 3600 * 1000
+"""A device that has published nothing for so long may give its place to a new one. Live ones publish daily."""
+
+STRANGERS: Final = 256
+"""People kept who wrote and whom nobody has added. Each costs rows and topics; whoever has more can add some."""
+
 HALF_OPEN: Final = 64
-"""Sessions accepted from openings that do not say who sent them. Each costs a stranger one message, and us a row."""
+"""Sessions accepted from openings that do not say who sent them. Each costs a stranger one message, and us a row. When
+there are more, the oldest goes: who wants to keep others out must go on flooding."""
 
 HALF_OPEN_MS: Final = 48 * 3600 * 1000
 """How long such a session may take to prove its peer: a weekend in a store node."""
@@ -126,6 +133,9 @@ FLUSH_BATCH: Final = 64
 
 HELD_PER_PEER: Final = 64
 """Unreadable frames kept for a retry per person. Each is at most an envelope, and only a signed sender's are kept."""
+
+HELD_BYTES: Final = 64 * 1024
+"""The largest frame that is held: texts are a few KB. A larger one leaves its placeholder alone."""
 
 HELD_MS: Final = 30 * 24 * 3600 * 1000
 """How long they are kept: the month for which status-go keeps what it cannot read. The placeholder stays."""
@@ -178,6 +188,9 @@ CONFIRM_LAG_S: Final = 0.05
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 60.0
 """How soon a failed publication is tried again: at first, and at most."""
+
+WATCH_CHUNK: Final = 256
+"""Topics asked for at once: what a transport refuses, it refuses of so many at most."""
 
 SLEEP_LONGEST_S: Final = 60.0
 """The timekeeper looks at the clock at least this often, so that a clock that was set is noticed."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.chatting import take_texts
 from kexkit._engine.drawer import Fetched, ask, end, guarded, take
-from kexkit._engine.opening import place, progress
-from kexkit._engine.peers import Person, load_person, save_person
+from kexkit._engine.opening import check_peer, place, progress
+from kexkit._engine.peers import Person, load_person, make_room, save_person
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live, load_one, scan
 from kexkit._engine.sealing import Sealed, flights
 from kexkit._engine.setting import Setting
+from kexkit._engine.strangers import admit, check_heard
 from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
 from kexkit.api import Cue, Device, Envelope, KeyExchange, Opening, Step
-from kexkit.errors import Limit, Malformed, MechanismMissing, PolicyRefused
-from kexkit.events import PeerMet
+from kexkit.errors import Malformed, MechanismMissing
 from kexkit.limits import BARE_TAG_BYTES, HALF_OPEN, HALF_OPEN_MS
 
 
@@ -54,15 +54,22 @@ def _answer_opening(
     if known is not None:  # it came again, in another envelope
         yield from _into(draft, known, exchange, frame, setting, moment, keys)
         return
-    half_open = yield from scan("half", limit=HALF_OPEN)
-    if len(half_open) >= HALF_OPEN:
-        raise Limit("Too many openings are waiting for their sender to be proven.")
+    yield from _make_room(draft, setting, moment)
     after = take(draft, exchange, None, step, fetched, moment)
     assert after is not None
-    draft.write(records.half_key(after.session.id), b"")
+    draft.write(records.half_key(after.session.id), moment.now.to_bytes(8, "big"))
     expiry = records.timer_key(moment.now + HALF_OPEN_MS, records.Timer.HALF_EXPIRY, after.session.id)
     draft.write(expiry, b"")
     yield from settle(draft, None, after, exchange, step, setting, moment, keys, heard=True)
+
+
+def _make_room(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
+    """The oldest half-open session goes when there are too many."""
+    half_open = yield from scan("half", limit=HALF_OPEN)
+    if len(half_open) < HALF_OPEN:
+        return
+    oldest, _ = min(half_open, key=lambda found: found[1].value)
+    yield from expire_half(draft, oldest[1], setting, moment)
 
 
 def _into(
@@ -113,6 +120,8 @@ def settle(
     session = after or before
     assert session is not None
     placed = yield from load_one(draft, records.place_key(session.session.id))
+    if placed is not None:
+        check_peer(exchange, after, records.read_place(placed.value))
     peer = session.session.peer or (records.read_place(placed.value) if placed is not None else None)
     if peer is None:
         if step.plain:
@@ -144,11 +153,10 @@ def _introduce(
     keys: TopicKeys,
 ) -> Flow[None]:
     """Its peer is proven: from now on it is one of their device's sessions."""
-    if person.is_new and not setting.policy.hear_strangers:
-        raise PolicyRefused("A stranger wrote, and the policy hears none.")
+    check_heard(person, setting)
     if person.is_new:
-        draft.events.append(PeerMet(person.identity))
-        draft.channels.append(keys.negotiated(person.identity, moment))
+        yield from admit(draft, person, setting, moment, keys)
+    yield from make_room(draft, person, peer.installation, moment)
     draft.remove(records.half_key(session.session.id))
     yield from place(draft, person, peer.installation, exchange, session, moment)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from attrs import frozen
 
 from kexkit import _records as records
 from kexkit._engine.requests import Draft, Flow, Moment, load, load_one
 from kexkit._engine.setting import Setting
 from kexkit._wire import application
-from kexkit._wire.chat_message import TYPE, ChatText, encode, next_clock, parse, validate
+from kexkit._wire.chat_message import ONE_TO_ONE, TYPE, ChatText, encode, next_clock, parse, validate
 from kexkit.api import Device, Guarantee, Plain
-from kexkit.errors import Forged, Malformed, Refusal
-from kexkit.events import FrameRefused, TextReceived
+from kexkit.errors import Forged, Malformed, Refusal, Unsupported
+from kexkit.events import TextReceived, Unreadable
+from kexkit.limits import CLOCK_AHEAD_MS
 from kexkit.secp256k1 import compressed, uncompressed
 
 
@@ -77,7 +80,9 @@ def read_chat_text(plain: Plain, sender: Device, moment: Moment) -> tuple[bytes,
     if inner.type != TYPE:
         return None
     chat = parse(inner.payload)
-    validate(chat, now_ms=moment.now)
+    validate(chat, now_ms=max(moment.now, chat.clock))  # a clock ahead of ours moves the text's place, nothing else
+    if chat.message_type != ONE_TO_ONE:
+        raise Unsupported("It is a text of another kind of chat.")
     return application.message_id(sender.identity, plain.body), chat
 
 
@@ -102,25 +107,46 @@ def take_in(draft: Draft, plain: Plain, sender: Device, setting: Setting, moment
         at=moment.now,
         outgoing=sender.identity == setting.me.identity,
         sealed=True,
+        clock=min(chat.clock, moment.now + CLOCK_AHEAD_MS),
     )
     draft.write(key, records.write(text))
-    draft.write(records.order_key(peer, chat.clock, message_id), b"")
+    draft.write(records.order_key(peer, text.clock, message_id), b"")
     receipt = records.inbox_key(moment.sequence(), message_id)
     draft.write(receipt, records.write(records.Inbox(text=message_id)))
-    yield from move_clock(draft, peer, chat.clock)
+    yield from move_clock(draft, peer, text.clock)
     draft.events.append(text_event(receipt[1], message_id, text, chat))
     return True
 
 
-def take_texts(draft: Draft, plains: tuple[Plain, ...], sender: Device, setting: Setting, moment: Moment) -> Flow[None]:
-    """The frame is authentic, so the session moves on whatever it carried; unusable contents become one event."""
+def take_texts(draft: Draft, plains: tuple[Plain, ...], sender: Device, setting: Setting, moment: Moment) -> Flow[int]:
+    """The frame is authentic, so the session moves on whatever it carried; contents that cannot be shown become a
+    placeholder, and do not vanish. How many texts there were."""
+    texts = 0
     for plain in plains:
         if not plain.body:
             continue  # Status advertises a device with an empty text
         try:
-            yield from take_in(draft, plain, sender, setting, moment)
+            texts += yield from take_in(draft, plain, sender, setting, moment)
         except Refusal as refusal:
-            draft.events.append(FrameRefused(f"contents: {refusal}", sender.identity))
+            _put_placeholder(draft, plain, sender, refusal, setting, moment)
+    return texts
+
+
+def _put_placeholder(
+    draft: Draft, plain: Plain, sender: Device, refusal: Refusal, setting: Setting, moment: Moment
+) -> None:
+    if sender.identity == setting.me.identity:
+        return
+    unreadable = records.Unreadable(
+        author=sender.identity, installation=sender.installation, cause=f"Its contents: {refusal}", at=moment.now
+    )
+    receipt = records.inbox_key(moment.sequence(), sha256(plain.body).digest())
+    draft.write(receipt, records.write(records.Inbox(unreadable=unreadable)))
+    draft.events.append(unreadable_event(receipt[1], unreadable))
+
+
+def unreadable_event(receipt: bytes, stored: records.Unreadable) -> Unreadable:
+    return Unreadable(receipt, stored.author, stored.installation, stored.cause, stored.retried, stored.at)
 
 
 def text_event(receipt: bytes, message_id: bytes, text: records.Text, chat: ChatText) -> TextReceived:
@@ -131,7 +157,7 @@ def text_event(receipt: bytes, message_id: bytes, text: records.Text, chat: Chat
         author=text.author,
         installation=text.installation,
         text=chat.text,
-        clock=chat.clock,
+        clock=text.clock or chat.clock,
         timestamp=chat.timestamp,
         grade=Guarantee(text.grade),
     )

@@ -18,9 +18,8 @@ from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
 from kexkit.api import Cue, Envelope, Key, Versioned
 from kexkit.contact import ContactCode
-from kexkit.errors import PluginMissing, UnknownPeer
+from kexkit.errors import KexkitError, PluginMissing, UnknownPeer
 from kexkit.events import Delivery, DeliveryChanged
-from kexkit.limits import PURGE_BATCH
 
 
 class Engine:
@@ -53,22 +52,30 @@ class Engine:
         """Make offers that are due, plan the regular work, and say which topics to listen to."""
         draft = Draft()
         yield from offering.renew(draft, self.setting, moment)
-        planned = yield from scan("timer", limit=PURGE_BATCH)
-        kinds = {records.split_timer(key[1])[1] for key, _ in planned}
-        if records.Timer.PURGE_SEEN not in kinds:
-            draft.write(records.timer_key(moment.now, records.Timer.PURGE_SEEN), b"")
-        if records.Timer.ADVERTISE not in kinds:
-            draft.write(records.timer_key(moment.now, records.Timer.ADVERTISE), b"")
+        for kind in sorted(timing.PLANNED):
+            if (yield from load_one(draft, records.plan_key(kind))) is None:
+                timing.plan(draft, kind, moment.now)
         draft.channels += own_channels(self.setting.me.identity)
-        people = yield from scan("peer", limit=None)
-        for key, _ in people:
-            if key[1] != self.setting.me.identity:
-                draft.channels.append(contact_code_channel(key[1]))
-                draft.channels.append(self._keys.negotiated(key[1], moment))
+        yield from self._hear_people(draft, moment)
         routes = yield from scan("route", limit=None)
         for _, row in routes:
             draft.channels.append(Channel(records.read_route(row.value).topic, "", symmetric=False, bare=True))
         return draft.outcome()
+
+    def _hear_people(self, draft: Draft, moment: Moment) -> Flow[None]:
+        """Contacts first: what a transport has no room for shall be strangers."""
+        people = yield from scan("peer", limit=None)
+        contacts, strangers = list[Channel](), list[Channel]()
+        for key, row in people:
+            if key[1] == self.setting.me.identity:
+                continue
+            negotiated = self._keys.negotiated(key[1], moment)
+            if records.read_peer(row.value).contact:
+                contacts += [negotiated, contact_code_channel(key[1])]
+            else:
+                strangers.append(negotiated)
+        draft.channels += contacts
+        draft.channels += strangers
 
     def meet(self, code: ContactCode, name: str, moment: Moment) -> Flow[Outcome]:
         return (yield from offering.meet(code, name, self.setting, moment, self._keys))
@@ -89,6 +96,11 @@ class Engine:
     def receive(self, envelope: Envelope, moment: Moment) -> Flow[Outcome]:
         channels = self.channels_of(envelope.topic)
         return (yield from receiving.receive(envelope, channels, self.setting, moment, self._keys))
+
+    def set_aside(self, envelope: Envelope, error: KexkitError, moment: Moment) -> Flow[Outcome]:
+        """An arrival that we could not work out, through no fault of its sender."""
+        channels = self.channels_of(envelope.topic)
+        return (yield from receiving.set_aside(envelope, channels, error, self.setting, moment, self._keys))
 
     def cue(self, session_id: bytes, cue: Cue, moment: Moment, receipt: bytes = b"") -> Flow[Outcome]:
         """A person answered a session's question, or it shall end. The result: whether there is such a session."""

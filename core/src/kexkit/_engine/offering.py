@@ -10,6 +10,7 @@ from kexkit import _records as records
 from kexkit._engine.drawer import NOWHERE, Fetched, ask, guarded, keep, rehear
 from kexkit._engine.opening import awaken
 from kexkit._engine.peers import (
+    NS_IN_MS,
     Person,
     advert_of,
     device_of,
@@ -34,7 +35,7 @@ from kexkit._wire.offers import Entry, OfferBody, check_signature, read, sign
 from kexkit.api import Advert, Device, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
 from kexkit.errors import Forged, InvalidInput, OfferExpired, OfferNotYetValid
-from kexkit.limits import ADVERTISE_EVERY_MS, OWN_OFFER_LIFETIME_MS
+from kexkit.limits import OWN_OFFER_LIFETIME_MS
 
 CONTACT_CODE_ADVERTISEMENT = 15
 """Status's number for a ContactCodeAdvertisement in an ApplicationMetadataMessage"""
@@ -137,11 +138,10 @@ def contact_code(setting: Setting) -> Flow[ContactCode]:
 
 
 def advertise(draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
-    """Our bundle for whoever knows our key: on our contact-code topic, now and every ADVERTISE_EVERY_MS."""
+    """Our bundle for whoever knows our key: on our contact-code topic, on time and again."""
     body = application.wrap(b"", CONTACT_CODE_ADVERTISEMENT, moment.context.identity)
     message = yield from message_around(draft, (), setting, public=body)
     queue(draft, advertisement(message, setting, moment, keys), moment)
-    draft.write(records.timer_key(moment.now + ADVERTISE_EVERY_MS, records.Timer.ADVERTISE), b"")
 
 
 # --- theirs ----------------------------------------------------------------------------------------------------------
@@ -199,12 +199,14 @@ def note_offers(draft: Draft, person: Person, offers: tuple[bytes, ...], setting
                 if advert.device != maker:
                     raise Forged("An offer speaks for another device than its maker.")
                 until = min(advert.expires, offer.body.not_after * 1000)
-                placed = evolve(advert, issued=offer.body.seq, expires=until)
+                placed = evolve(advert, issued=offer.body.seq * NS_IN_MS, expires=until)
                 _keep_advert(draft, person, entry.name, placed, setting, moment)
+        names = [entry.name for entry in offer.body.entries]
+        if names != list(device.offered) or device.offer_seq < device.pin:
+            awaken(draft, person.identity, moment)
         device.offer_seq = offer.body.seq
-        device.offered[:] = [entry.name for entry in offer.body.entries]
+        device.offered[:] = names
         person.changed = True
-        awaken(draft, person.identity, moment)
 
 
 def _read(exchange: KeyExchange, public: bytes, maker: Device, moment: Moment) -> tuple[Advert, ...]:
@@ -232,7 +234,12 @@ def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: T
     person = yield from load_person(draft, code.identity)
     note_bundles(draft, person, code.bundles, Device(code.identity, ""), setting, moment)
     note_offers(draft, person, code.offers, setting, moment)
+    for pin in code.pins:  # it says that an offer exists: without it nothing is sent to that device
+        pinned = ensure_device(person, pin.installation)
+        if pinned is not None:
+            pinned.pin = max(pinned.pin, pin.seq)
     person.record.contact = True
+    draft.remove(records.stranger_key(code.identity))
     if name:
         person.record.name = name
     person.changed = True

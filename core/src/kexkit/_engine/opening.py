@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kexkit import _records as records
 from kexkit._engine.drawer import Fetched, ask, take
-from kexkit._engine.peers import Person, add_session, advance, advert_of, come_level, ensure_device, to_advert
+from kexkit._engine.peers import Person, add_session, advance, advert_of, ensure_device, follow, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.sealing import Sealed, bind_of, flights, opened_event
 from kexkit._engine.setting import Setting
@@ -53,6 +53,7 @@ def receive_in(
     )
     after = take(draft, exchange, session, step, fetched, moment)
     installation = _installation_of(person, ref)
+    check_peer(exchange, after, Device(person.identity, installation))
     progress(draft, person, ref, installation, session, after, moment, heard=True)
     return step.plain, flights(installation, exchange, step)
 
@@ -80,7 +81,7 @@ def progress(
     if (heard and advance(person, ref, Cause.HEARD)) or risen:
         awaken(draft, person.identity, moment)
     if heard:
-        come_level(person, installation, ref)
+        follow(person, installation, ref)
 
 
 def _accept(
@@ -104,8 +105,16 @@ def _accept(
         return (yield from receive_in(draft, person, known, session, exchange, frame, moment))
     after = take(draft, exchange, None, step, fetched, moment)
     assert after is not None
+    check_peer(exchange, after, sender)
     yield from place(draft, person, sender.installation, exchange, after, moment)
     return step.plain, flights(sender.installation, exchange, step)
+
+
+def check_peer(exchange: KeyExchange, session: LiveSession | None, meant: Device) -> None:
+    """A session speaks for the device among whose sessions it stands, or for none yet."""
+    proven = session.session.peer if session is not None else None
+    if proven is not None and proven != meant:
+        raise broken(exchange.name, "a session proved another peer than the one it is with")
 
 
 def place(

@@ -14,7 +14,9 @@ from kexkit._engine.setting import Setting
 from kexkit._transitions import Cause, State
 from kexkit.api import Advert, Device, KeyExchange, Versioned
 from kexkit.events import OfferSeen
-from kexkit.limits import DEVICES_PER_PEER, SESSIONS_PER_DEVICE, TARGETS
+from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER, SESSIONS_PER_DEVICE, TARGETS
+
+NS_IN_MS = 1_000_000
 
 
 @define
@@ -59,6 +61,26 @@ def ensure_device(person: Person, installation: str) -> records.PeerDevice | Non
         return found
     person.changed = True
     return person.record.devices.add(installation=installation)
+
+
+def make_room(draft: Draft, person: Person, installation: str, moment: Moment) -> Flow[None]:
+    """For a device that is new: if the peer has as many as we keep, the one longest silent goes, if it is dormant."""
+    if len(person.record.devices) < DEVICES_PER_PEER or device_of(person, installation) is not None:
+        return
+    oldest = min(person.record.devices, key=last_published)
+    if last_published(oldest) >= (moment.now - DEVICE_DORMANT_MS) * NS_IN_MS:
+        return
+    for ref in oldest.sessions:
+        session = yield from live(draft, ref.id)
+        if session is not None:
+            end(draft, ref.mechanism, session, moment)
+    person.record.devices.remove(oldest)
+    person.changed = True
+
+
+def last_published(device: records.PeerDevice) -> int:
+    """Nanoseconds; 0: never."""
+    return max((advert.issued for advert in device.adverts), default=0)
 
 
 def advert_of(device: records.PeerDevice, mechanism: str) -> records.PeerAdvert | None:
@@ -106,15 +128,12 @@ def targets(person: Person, setting: Setting) -> list[records.PeerDevice]:
     """At most TARGETS devices, those that published last first; of our own only paired ones, never this one."""
     ours = person.identity == setting.me.identity
 
-    def newest(device: records.PeerDevice) -> int:
-        return max((advert.issued for advert in device.adverts), default=0)
-
     eligible: Iterable[records.PeerDevice] = (
         device
         for device in person.record.devices
         if not ours or (device.enabled and device.installation != setting.me.installation)
     )
-    return sorted(eligible, key=newest, reverse=True)[:TARGETS]
+    return sorted(eligible, key=last_published, reverse=True)[:TARGETS]
 
 
 def add_session(
@@ -159,15 +178,15 @@ def add_session(
     )
 
 
-def come_level(person: Person, installation: str, ref: records.SessionRef) -> None:
-    """A session in which the peer seals ranks with the newest: else each end could go on in one of its own for ever,
-    where neither hears the answers that heal it. Of those that rank the same the smallest id is both ends' choice."""
+def follow(person: Person, installation: str, ref: records.SessionRef) -> None:
+    """We answer in the session in which the peer spoke last. Else each end could go on in one of its own for ever,
+    where neither hears the answers that heal it."""
     device = device_of(person, installation)
     if device is None or len(device.sessions) == 1 or State(ref.state) not in transitions.SEALS:
         return
-    top = max(one.rank for one in device.sessions if one.mechanism == ref.mechanism)
-    if ref.rank < top:
-        ref.rank = top
+    best = sealing_order(device, ref.mechanism)[0]
+    if best.id != ref.id:
+        ref.rank = best.rank + 1
         person.changed = True
 
 

@@ -14,13 +14,14 @@ from attrs import frozen
 
 from kexkit import _records as records
 from kexkit._engine.bare import receive_bare
-from kexkit._engine.chatting import take_texts
+from kexkit._engine.chatting import take_texts, unreadable_event
 from kexkit._engine.offering import note_bundles, note_offers, offers_in_season
 from kexkit._engine.opening import open_frame
-from kexkit._engine.peers import Person, load_person, save_person
+from kexkit._engine.peers import Person, load_person, make_room, save_person
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, load, load_one, scan
 from kexkit._engine.sealing import Sealed
 from kexkit._engine.setting import Setting
+from kexkit._engine.strangers import admit, check_heard
 from kexkit._engine.wrapping import BARE_VERSION, ENVELOPE_VERSION, NO_INSTALLATION, TopicKeys, envelopes_to, queue
 from kexkit._wire import payload26, waku
 from kexkit._wire.protocol_message import ProtocolMessage, parse
@@ -36,8 +37,8 @@ from kexkit.errors import (
     Refusal,
     Replayed,
 )
-from kexkit.events import FrameRefused, PeerMet, Unreadable
-from kexkit.limits import HELD_MS, HELD_PER_PEER, SEEN_DAYS
+from kexkit.events import FrameRefused
+from kexkit.limits import HELD_BYTES, HELD_MS, HELD_PER_PEER, SEEN_DAYS
 
 DAY_MS = 24 * 3600 * 1000
 IDENTITY_BYTES = 33
@@ -127,34 +128,36 @@ def open_message(draft: Draft, opened: Opened, setting: Setting, moment: Moment,
     person = yield from load_person(draft, opened.sender)
     if person.is_new and not (message.slots or message.frames):
         return  # what strangers merely publish makes nobody known
-    if person.is_new and not setting.policy.hear_strangers:
-        raise PolicyRefused("A stranger wrote, and the policy hears none.")
-    yield from open_security(draft, person, message, setting, moment, keys)
-    if person.is_new and person.changed and person.identity != setting.me.identity:
-        draft.events.append(PeerMet(person.identity))
-        draft.channels.append(keys.negotiated(person.identity, moment))
-    if person.changed or not person.is_new:
-        save_person(draft, person)
+    check_heard(person, setting)
+    yield from make_room(draft, person, message.installation, moment)
+    texts = yield from open_security(draft, person, message, setting, moment, keys)
+    if person.is_new:
+        if not texts and not any(device.sessions for device in person.record.devices):
+            raise Malformed("A stranger's message holds no text and begins no session.")
+        yield from admit(draft, person, setting, moment, keys)
+    save_person(draft, person)
 
 
 def open_security(
     draft: Draft, person: Person, message: ProtocolMessage, setting: Setting, moment: Moment, keys: TopicKeys
-) -> Flow[None]:
-    """Everything of a ProtocolMessage but its envelope."""
+) -> Flow[int]:
+    """Everything of a ProtocolMessage but its envelope. How many texts were taken."""
     sender = Device(person.identity, message.installation)
     note_bundles(draft, person, message.bundles, sender, setting, moment)
     note_offers(draft, person, offers_in_season(message.offers, person, moment), setting, moment)
     addressed = bool(message.slots or message.frames)
     if not addressed:
-        return
+        return 0
     mine = frames_for(message, setting)
     if not mine:
         raise NotForThisDevice("A message is for other devices of ours.")
+    texts = 0
     for exchange, frame in mine:
         plains, answers = yield from open_frame(draft, person, sender, exchange, frame, setting, moment)
         person.changed = person.changed or person.is_new
-        yield from take_texts(draft, plains, sender, setting, moment)
+        texts += yield from take_texts(draft, plains, sender, setting, moment)
         yield from _answer(draft, person, answers, setting, moment, keys)
+    return texts
 
 
 def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExchange, bytes]]:
@@ -191,7 +194,7 @@ def _refused(
     if sender == setting.me.identity and isinstance(refusal, NotForThisDevice):
         return draft.outcome()  # a copy for other devices of ours
     draft.events.append(FrameRefused(str(refusal), sender))
-    placed = not isinstance(refusal, (Replayed, Malformed, PolicyRefused))
+    placed = not isinstance(refusal, (Replayed, Malformed, PolicyRefused, NotForThisDevice))
     if sender is not None and sender != setting.me.identity and placed:
         if (yield from seen_before(draft, envelope, moment, days=SEEN_DAYS)):
             return draft.outcome()  # read long ago; whoever plays it again earns no placeholder
@@ -208,10 +211,11 @@ def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: Kexkit
     if person.is_new or person.record.held >= HELD_PER_PEER:
         return
     receipt = records.inbox_key(moment.sequence(), key[1][-8:])
-    retried = not isinstance(refusal, Malformed)
+    retried = len(envelope.payload) <= HELD_BYTES
     unreadable = records.Unreadable(author=sender, cause=str(refusal), at=moment.now, retried=retried)
     draft.rely(key, None)
-    held = records.Held(envelope=records.outgoing_of(envelope), cause=str(refusal), inbox=receipt[1])
+    kept = records.outgoing_of(envelope) if retried else None
+    held = records.Held(envelope=kept, cause=str(refusal), inbox=receipt[1])
     draft.write(key, records.write(held))
     draft.write(receipt, records.write(records.Inbox(unreadable=unreadable)))
     draft.write(records.timer_key(moment.now + HELD_MS, records.Timer.HELD_EXPIRY, key[1]), b"")
@@ -219,6 +223,26 @@ def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: Kexkit
     person.changed = True
     save_person(draft, person)
     draft.events.append(unreadable_event(receipt[1], unreadable))
+
+
+def set_aside(
+    envelope: Envelope,
+    channels: tuple[Channel, ...],
+    error: KexkitError,
+    setting: Setting,
+    moment: Moment,
+    keys: TopicKeys,
+) -> Flow[Outcome]:
+    """Not the peer's fault: a plugin broke down over it, or a row of ours is damaged. It is held, and shown as held."""
+    draft = Draft()
+    draft.events.append(FrameRefused(str(error), None))
+    try:
+        opened = open_payload(envelope, channels, moment, keys) if envelope.version == ENVELOPE_VERSION else None
+    except Refusal:
+        opened = None
+    if opened is not None and opened.sender != setting.me.identity:
+        yield from _quarantine(draft, envelope, opened.sender, error, moment)
+    return draft.outcome()
 
 
 def expire_held(draft: Draft, held_id: bytes) -> Flow[None]:
@@ -233,10 +257,6 @@ def expire_held(draft: Draft, held_id: bytes) -> Flow[None]:
     person.record.held = max(person.record.held - 1, 0)
     person.changed = not person.is_new
     save_person(draft, person)
-
-
-def unreadable_event(receipt: bytes, stored: records.Unreadable) -> Unreadable:
-    return Unreadable(receipt, stored.author, stored.installation, stored.cause, stored.retried, stored.at)
 
 
 def retry_held(
@@ -255,6 +275,8 @@ def retry_held(
         return None
     key, row = rows[0]
     held = records.read_held(row.value)
+    if not held.HasField("envelope"):
+        return key[1] + b"\x00"
     envelope = records.envelope_of(held.envelope)
     attempt = Draft()
     try:

@@ -56,6 +56,8 @@ def mechanisms_of(device: records.PeerDevice) -> list[str]:
 
 def choose(device: records.PeerDevice, setting: Setting) -> KeyExchange:
     """Of what the peer advertises, our first preference; else a refusal that names both sides."""
+    if device.offer_seq < device.pin:
+        raise NoCommonMechanism("Its contact code says that it has a newer offer, which has not come yet.")
     offered = mechanisms_of(device)
     for exchange in setting.exchanges:
         if exchange.name in offered and setting.allows(exchange):

@@ -37,6 +37,7 @@ def send(peer: bytes, composed: Composed, setting: Setting, moment: Moment, keys
         author=setting.me.identity,
         installation=setting.me.installation,
         peer=peer,
+        clock=composed.clock,
         pending=pending,
         at=moment.now,
         outgoing=True,
@@ -82,42 +83,48 @@ def _copy_to_own_devices(
     envelopes = yield from envelopes_to(draft, ourselves, sealed, setting, moment, keys)
     for envelope in envelopes:
         queue(draft, envelope, moment)
+    for part in parts:
+        if isinstance(part, Postponed):
+            key = records.waiting_key(ourselves.identity, part.installation, composed.clock, composed.message_id)
+            draft.write(key, b"")
     save_person(draft, ourselves)
 
 
-def flush(draft: Draft, peer: bytes, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[bool]:
-    """Seal what waits for this peer, as far as it goes now. True: more remains that could go."""
+def flush(
+    draft: Draft, peer: bytes, setting: Setting, moment: Moment, keys: TopicKeys, *, after: bytes = b""
+) -> Flow[bytes | None]:
+    """Seal what waits for this peer, as far as it goes now: a page from there on. Where the next begins, or None."""
     prefix = records.waiting_prefix(peer)
-    rows = yield from scan("waiting", prefix, records.prefix_end(prefix), limit=FLUSH_BATCH)
+    rows = yield from scan("waiting", max(prefix, after), records.prefix_end(prefix), limit=FLUSH_BATCH)
     if not rows:
-        return False
+        return None
     person = yield from load_person(draft, peer)
-    moved = False
     for key, _ in rows:
-        moved = (yield from _flush_one(draft, person, key[1], setting, moment, keys)) or moved
+        yield from _flush_one(draft, person, key[1], setting, moment, keys)
     save_person(draft, person)
-    return moved and len(rows) == FLUSH_BATCH
+    return rows[-1][0][1] + b"\x00" if len(rows) == FLUSH_BATCH else None
 
 
 def _flush_one(
     draft: Draft, person: Person, waiting_id: bytes, setting: Setting, moment: Moment, keys: TopicKeys
-) -> Flow[bool]:
+) -> Flow[None]:
     _, clock, message_id, installation = records.split_waiting(waiting_id)
     text_row = yield from load_one(draft, records.text_key(message_id))
     key = ("waiting", waiting_id)
     if text_row is None:
         draft.remove(key)
-        return True
+        return
     text = records.read_text(text_row.value)
+    theirs = person.identity == text.peer  # and else a copy for another device of ours, which nobody waits for
     only = installation or None
     parts = yield from seal_for(draft, person, text.wrapped, setting, moment, only=only)
     sealed = [part for part in parts if isinstance(part, Sealed)]
     texts = [part for part in sealed if not part.flight]
     if not sealed:
-        return False
+        return
     envelopes = yield from envelopes_to(draft, person, sealed, setting, moment, keys)
     for envelope in envelopes:
-        queue(draft, envelope, moment, message_id, person.identity)
+        queue(draft, envelope, moment, message_id if theirs else b"", person.identity if theirs else b"")
     added = len(envelopes)
     if texts:
         draft.remove(key)
@@ -127,8 +134,8 @@ def _flush_one(
                 again = records.waiting_key(person.identity, part.installation, clock, message_id)
                 draft.write(again, b"")
                 added += 1
-    draft.rely(records.text_key(message_id), text_row)
-    text.pending += added
-    text.sealed = text.sealed or bool(texts)
-    draft.write(records.text_key(message_id), records.write(text))
-    return bool(texts)
+    if theirs:
+        draft.rely(records.text_key(message_id), text_row)
+        text.pending += added
+        text.sealed = text.sealed or bool(texts)
+        draft.write(records.text_key(message_id), records.write(text))

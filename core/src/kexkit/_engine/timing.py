@@ -13,7 +13,10 @@ from kexkit._engine.sending import flush
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Due
-from kexkit.limits import PURGE_BATCH, SEEN_DAYS, TIMER_RETRY_MS
+from kexkit.limits import ADVERTISE_EVERY_MS, PURGE_BATCH, SEEN_DAYS, TIMER_RETRY_MS
+
+PLANNED = frozenset({records.Timer.PURGE_SEEN, records.Timer.ADVERTISE})
+"""regular work: one timer of a kind counts"""
 
 
 def tick(
@@ -28,7 +31,11 @@ def tick(
     if due > moment.now:
         return Draft().outcome(due)
     draft = Draft()
-    yield from _work_off(draft, kind, reference, setting, moment, keys, channels_of)
+    if kind == records.Timer.DRAWER_EXPIRY:
+        yield from _expire_all(draft, moment)
+        return draft.outcome(moment.now)
+    if kind not in PLANNED or (yield from _is_planned(draft, kind, due)):
+        yield from _work_off(draft, kind, reference, setting, moment, keys, channels_of)
     if key not in draft.put:
         draft.remove(key)
     return draft.outcome(moment.now)
@@ -62,14 +69,15 @@ def _work_off(
     elif kind == records.Timer.OFFER_RENEWAL:
         yield from renew(draft, setting, moment)
     elif kind == records.Timer.FLUSH:
-        if (yield from flush(draft, reference, setting, moment, keys)):
-            draft.write(records.timer_key(later, kind, reference), b"")
-    elif kind == records.Timer.RETRY_HELD:
-        after = yield from retry_held(
-            draft, reference[:IDENTITY_BYTES], channels_of, setting, moment, keys, after=reference
-        )
+        after = yield from flush(draft, reference[:IDENTITY_BYTES], setting, moment, keys, after=reference)
         if after is not None:
             draft.write(records.timer_key(later, kind, after), b"")
+    elif kind == records.Timer.RETRY_HELD:
+        further = yield from retry_held(
+            draft, reference[:IDENTITY_BYTES], channels_of, setting, moment, keys, after=reference
+        )
+        if further is not None:
+            draft.write(records.timer_key(later, kind, further), b"")
     elif kind == records.Timer.PURGE_DRAWER:
         yield from _purge(draft, "drawer", reference, kind, moment)
     elif kind == records.Timer.PURGE_SEEN:
@@ -81,6 +89,7 @@ def _work_off(
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise:
         yield from renew(draft, setting, moment)  # after a long sleep both are due: others wait for the new one
         yield from advertise(draft, setting, moment, keys)
+        plan(draft, kind, moment.now + ADVERTISE_EVERY_MS)
 
 
 def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
@@ -88,6 +97,27 @@ def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Mome
     if session is None or session.session.due is None or session.session.due > moment.now:
         return
     yield from cue_session(draft, session_id, Due(), setting, moment, keys)
+
+
+def plan(draft: Draft, kind: int, due: int) -> None:
+    """Regular work of a kind is due then, and at no other time that was planned before."""
+    draft.write(records.plan_key(kind), due.to_bytes(8, "big"))
+    draft.write(records.timer_key(due, kind), b"")
+
+
+def _is_planned(draft: Draft, kind: int, due: int) -> Flow[bool]:
+    row = yield from load_one(draft, records.plan_key(kind))
+    return row is None or int.from_bytes(row.value, "big") == due
+
+
+def _expire_all(draft: Draft, moment: Moment) -> Flow[None]:
+    """Drawer rows expire by the hundred, and no other timer shall wait for each of their commits."""
+    rows = yield from scan("timer", stop=records.timer_key(moment.now + 1, 0)[1], limit=PURGE_BATCH)
+    for key, _ in rows:
+        _, kind, reference = records.split_timer(key[1])
+        if kind == records.Timer.DRAWER_EXPIRY:
+            draft.remove(key)
+            yield from _expire(draft, ("drawer", reference), moment)
 
 
 def _expire(draft: Draft, key: tuple[str, bytes], moment: Moment) -> Flow[None]:
@@ -119,4 +149,4 @@ def _purge_seen(draft: Draft, moment: Moment) -> Flow[None]:
     for key, _ in rows:
         draft.remove(key)
     again = moment.now + (1 if len(rows) == PURGE_BATCH else DAY_MS)
-    draft.write(records.timer_key(again, records.Timer.PURGE_SEEN), b"")
+    plan(draft, records.Timer.PURGE_SEEN, again)

@@ -74,7 +74,7 @@ def envelopes_to(
     for group in groups:
         if group:
             message = yield from message_around(draft, group, setting)
-            shared = shares_topic(person, group)
+            shared = person.identity != setting.me.identity and shares_topic(person, group)
             envelopes.append(envelope_to(person, message, moment, shared=shared, keys=keys))
     return envelopes
 

@@ -7,9 +7,8 @@ from collections import deque
 import anyio
 
 from kexkit import _records as records
-from kexkit._engine.chatting import chat_of, text_event
+from kexkit._engine.chatting import chat_of, text_event, unreadable_event
 from kexkit._engine.drawer import question_event
-from kexkit._engine.receiving import unreadable_event
 from kexkit.api import Key, Store, Versioned
 from kexkit.events import DurableEvent, Event, EventsMissed, Question, TextReceived, Unreadable
 from kexkit.limits import EVENTS_KEPT, INBOX_PAGE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -16,8 +16,17 @@ from kexkit._logging import Log
 from kexkit._shell.inbox import Inbox
 from kexkit._shell.transmitter import Transmitter, foreign_failure
 from kexkit._shell.writer import Writer
-from kexkit.api import Arrival, Key, Store, Transport
-from kexkit.errors import KexkitError, NodeClosed, StorageError, TransportError
+from kexkit.api import Arrival, Envelope, Key, Store, Transport
+from kexkit.errors import (
+    Conflict,
+    KexkitError,
+    NodeClosed,
+    StorageError,
+    StoreCorrupt,
+    StoreNewer,
+    TransportError,
+    TransportRefused,
+)
 from kexkit.events import Delivery, DeliveryChanged, Event, FrameRefused, TransportTrouble
 from kexkit.limits import (
     BACKOFF_FIRST_S,
@@ -25,9 +34,12 @@ from kexkit.limits import (
     CLOSE_GRACE_S,
     CONFIRM_LAG_S,
     SLEEP_LONGEST_S,
+    WATCH_CHUNK,
 )
 
 T = TypeVar("T")
+OF_ONE_ROW = (StoreCorrupt, StoreNewer, Conflict)
+"""troubles of a row, not of the whole store"""
 
 
 class Runtime:
@@ -195,7 +207,7 @@ class Runtime:
     async def _put_off(self, error: KexkitError) -> None:
         """What fails may not keep the rest from its turn; and a store in trouble is asked again a little later."""
         self._log.warning("work put off", cause=str(error), plugin=getattr(error, "plugin", ""))
-        if not isinstance(error, StorageError):
+        if not isinstance(error, StorageError) or isinstance(error, OF_ONE_ROW):
             with suppress(KexkitError):
                 await self.perform(lambda: self.engine.put_off(self.moment()))
         await anyio.sleep(BACKOFF_FIRST_S)
@@ -214,7 +226,12 @@ class Runtime:
         keys = [records.cursor_key(topic) for topic in topics]
         rows = await self.store.load(keys)
         cursors = {topic: rows.get(key) for topic, key in zip(topics, keys, strict=True)}
-        await self._transport.watch({topic: row.value if row else None for topic, row in cursors.items()})
+        wanted = [(topic, row.value if row is not None else None) for topic, row in cursors.items()]
+        for chunk in batched(wanted, WATCH_CHUNK):
+            try:
+                await self._transport.watch(dict(chunk))
+            except TransportRefused as refused:  # for good: the others need not suffer for these
+                self._tell(TransportTrouble(str(refused), 0.0))
 
     async def _receive(self) -> None:
         """Pull, work out, commit; only then pull the next: a busy node presses back on the transport."""
@@ -235,14 +252,23 @@ class Runtime:
                 if not self._transmitter.is_echo(envelope):
                     await self.perform(lambda: self.engine.receive(envelope, self.moment()))
                 break
-            except StorageError as error:
+            except KexkitError as error:
+                if await self._set_aside(envelope, error):
+                    break
                 self._tell(FrameRefused(str(error), None))
                 await anyio.sleep(wait)
                 wait = min(wait * 2, BACKOFF_LAST_S)
-            except KexkitError as error:
-                self._tell(FrameRefused(str(error), None))
-                break
         self._read_up_to(envelope.topic, arrival.cursor)
+
+    async def _set_aside(self, envelope: Envelope, error: KexkitError) -> bool:
+        """A damaged row or a broken plugin concerns one arrival: it is held. False: the whole store is in trouble."""
+        if isinstance(error, StorageError) and not isinstance(error, OF_ONE_ROW):
+            return False
+        try:
+            await self.perform(lambda: self.engine.set_aside(envelope, error, self.moment()))
+        except StorageError:
+            return False
+        return True
 
     async def _persist(self, call: Callable[[], Any]) -> None:
         """Call until the transport does it, and the store does."""
@@ -257,6 +283,11 @@ class Runtime:
                 self._tell(TransportTrouble(str(foreign_failure(foreign)), wait))
             await anyio.sleep(wait)
             wait = min(wait * 2, BACKOFF_LAST_S)
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -90,7 +90,11 @@ class Writer:
         operation = Operation(flow)
         self._enter(operation)
         assert operation.done is not None
-        await operation.done.wait()
+        try:
+            await operation.done.wait()
+        finally:
+            if not operation.done.is_set() and operation in self._waiting:  # cancelled before its turn: it never was
+                self._waiting.remove(operation)
         if operation.error is not None:
             raise operation.error
         assert operation.outcome is not None
@@ -337,6 +341,8 @@ def _bug(error: Exception) -> KexkitError:
 
 
 def _foreign(error: BaseException) -> KexkitError:
+    if isinstance(error, KexkitError):
+        return bare(error)
     return StorageError(
         f"The store raised {type(error).__name__}; whether the change was written is not known.",
         advice="Look at the history before you send again.",

@@ -47,12 +47,12 @@ def _excess(message: ProtocolMessage) -> str | None:
         return f"more than {limits.OFFERS} offers"
     if len(message.frames) > limits.FRAMES:
         return f"more than {limits.FRAMES} frames"
-    longest = limits.INSTALLATION_CHARACTERS
-    if len(message.installation) > longest or any(len(name) > longest for name in message.slots):
-        return f"an installation id of more than {longest} characters"
+    longest = limits.INSTALLATION_BYTES
+    if len(message.installation.encode()) > longest or any(len(name.encode()) > longest for name in message.slots):
+        return f"an installation id of more than {longest} bytes"
     for frame in message.frames:
-        if len(frame.installation) > longest:
-            return f"an installation id of more than {longest} characters"
+        if len(frame.installation.encode()) > longest:
+            return f"an installation id of more than {longest} bytes"
         if len(frame.mechanism.encode()) > limits.MECHANISM_NAME_BYTES:
             return f"a mechanism name of more than {limits.MECHANISM_NAME_BYTES} bytes"
     return None

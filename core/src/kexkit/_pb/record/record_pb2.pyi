@@ -23,20 +23,22 @@ class Peer(_message.Message):
     def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., contact: bool = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., bundle_digest: _Optional[bytes] = ..., held: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled")
+    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin")
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
     ADVERTS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     OFFER_SEQ_FIELD_NUMBER: _ClassVar[int]
     OFFERED_FIELD_NUMBER: _ClassVar[int]
     ENABLED_FIELD_NUMBER: _ClassVar[int]
+    PIN_FIELD_NUMBER: _ClassVar[int]
     installation: str
     adverts: _containers.RepeatedCompositeFieldContainer[Advert]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionRef]
     offer_seq: int
     offered: _containers.RepeatedScalarFieldContainer[str]
     enabled: bool
-    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ...) -> None: ...
+    pin: int
+    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ...) -> None: ...
 
 class Advert(_message.Message):
     __slots__ = ("mechanism", "public", "epoch", "issued", "expires", "traits")
@@ -71,7 +73,7 @@ class SessionRef(_message.Message):
     def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ...) -> None: ...
 
 class Text(_message.Message):
-    __slots__ = ("wrapped", "author", "installation", "peer", "grade", "pending", "at", "outgoing", "sealed")
+    __slots__ = ("wrapped", "author", "installation", "peer", "grade", "pending", "at", "outgoing", "sealed", "clock")
     WRAPPED_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +83,7 @@ class Text(_message.Message):
     AT_FIELD_NUMBER: _ClassVar[int]
     OUTGOING_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
     wrapped: bytes
     author: bytes
     installation: str
@@ -90,7 +93,8 @@ class Text(_message.Message):
     at: int
     outgoing: bool
     sealed: bool
-    def __init__(self, wrapped: _Optional[bytes] = ..., author: _Optional[bytes] = ..., installation: _Optional[str] = ..., peer: _Optional[bytes] = ..., grade: _Optional[int] = ..., pending: _Optional[int] = ..., at: _Optional[int] = ..., outgoing: bool = ..., sealed: bool = ...) -> None: ...
+    clock: int
+    def __init__(self, wrapped: _Optional[bytes] = ..., author: _Optional[bytes] = ..., installation: _Optional[str] = ..., peer: _Optional[bytes] = ..., grade: _Optional[int] = ..., pending: _Optional[int] = ..., at: _Optional[int] = ..., outgoing: bool = ..., sealed: bool = ..., clock: _Optional[int] = ...) -> None: ...
 
 class Outgoing(_message.Message):
     __slots__ = ("topic", "payload", "version", "timestamp", "ephemeral", "message", "peer")
