@@ -96,10 +96,10 @@ def place_of(peer: Peer, frame: bytes) -> tuple[bytes, ...] | None:
         except Exception:  # another mechanism's frame
             read = None
         if isinstance(read, frames.RatchetFrame):
-            return (b"x3dh", peer.me.identity, read.prekey, read.key, read.n.to_bytes(4, "big"))
+            return (b"x3dh", peer.me.installation.encode(), read.prekey, read.key, read.n.to_bytes(4, "big"))
         if read is not None:
             return None
-    return (b"psk", peer.me.identity, frame[:32])
+    return (b"psk", peer.me.installation.encode(), frame[:32])
 
 
 def changed_rows(before: Dump, after: Dump) -> set[Key]:
@@ -129,16 +129,16 @@ def check_bounds(peer: Peer) -> None:
     sessions, held = set[bytes](), Counter[bytes]()
     for identity, row in peer.table("peer").items():
         person = records.read_peer(row.value)
-        assert len(person.devices) <= limits.DEVICES_PER_PEER
+        assert len(person.devices) <= limits.DEVICES_PER_PEER, "too many devices are kept"
         for device in person.devices:
             by_mechanism = Counter(ref.mechanism for ref in device.sessions)
-            assert not by_mechanism or max(by_mechanism.values()) <= limits.SESSIONS_PER_DEVICE
+            assert max(by_mechanism.values(), default=0) <= limits.SESSIONS_PER_DEVICE, "too many sessions are kept"
             sessions |= {ref.id for ref in device.sessions}
-        assert person.held <= limits.HELD_PER_PEER
+        assert person.held <= limits.HELD_PER_PEER, "too many frames are held"
         held[identity] = person.held
     stored = set(peer.table("session")) - set(peer.table("half"))
     assert stored == sessions, "sessions are stored that no device has, or the reverse"
     assert set(peer.table("place")) == sessions, "a session's place is kept that is no session's, or the reverse"
     counted = Counter(id_[:33] for id_ in peer.table("held"))
     assert +counted == +held, "held frames are miscounted"
-    assert len(peer.table("half")) <= limits.HALF_OPEN
+    assert len(peer.table("half")) <= limits.HALF_OPEN, "too many half-open sessions are kept"

@@ -89,6 +89,7 @@ class Peer:
         self.identity = SoftwareIdentity(secret) if secret else SoftwareIdentity.generate(self.random.randbytes)
         self.rows = MemoryStore()
         self.told_once: list[Event] = []
+        self.told_ever: list[Event] = []
         self.inbox_told: dict[bytes, bytes] = {}
         self.acked: set[bytes] = set()
         self.boot()
@@ -176,6 +177,7 @@ class Peer:
 
     def _committed(self, outcome: Outcome) -> None:
         self.told_once += outcome.events
+        self.told_ever += outcome.events
         if outcome.channels:
             self._watch(self.engine.listen(outcome.channels))
         for departure in outcome.leave:

@@ -18,14 +18,16 @@ def test_a_late_acknowledgement_means_what_it_was_given_for_though_the_clock_wen
         world.settle()
         (first,) = world.bob.read_inbox()
         world.ack("bob")
-        for second in range(1, 4):
-            world.bob.skew = -second
-            world.crash("bob")
-            world.send("alice", "bob", f"number {second}")
-            world.settle()
-            world.bob.perform(lambda: world.bob.engine.acknowledge(first.receipt))
-            assert world.told("bob") == [f"number {second}"]
-            world.ack("bob")
+        world.bob.skew = -1
+        world.crash("bob")
+        world.bob.skew = 0
+        world.crash("bob")
+        texts = [f"number {n}" for n in range(8)]
+        for text in texts:
+            world.send("alice", "bob", text)
+        world.settle()
+        world.bob.perform(lambda: world.bob.engine.acknowledge(first.receipt))
+        assert world.told("bob") == texts
         world.clock.now += HOUR
         world.quiesce()
         world.must_agree()
