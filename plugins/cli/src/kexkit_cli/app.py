@@ -101,14 +101,10 @@ kexkit = Root(
 
 
 def _open_streams() -> None:
-    """Where a stream was closed by whoever started us, its number must not go to the next file that is opened."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+    """Where whoever started us closed a stream, its number must not go to the next file that is opened: the store's."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            if nowhere != number:
-                os.dup2(nowhere, number)
-                os.close(nowhere)
-            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115  it lives as long as we do
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  it lives as long as we do
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
