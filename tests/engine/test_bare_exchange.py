@@ -1,4 +1,5 @@
-"""A handshake of three flights whose frames travel alone, over whole nodes: texts wait, people compare, restarts go on."""
+"""A handshake of three flights whose frames travel alone, over whole nodes: texts wait, people compare, restarts
+go on."""
 
 from __future__ import annotations
 

@@ -62,6 +62,8 @@ class Disk:
     def __init__(self, rows: MemoryStore) -> None:
         self.rows = rows
         self.crash: str | None = None
+        self.changes: list[Change] = []
+        """what has been committed since the process started"""
 
     async def load(self, keys: Collection[Key]) -> Any:
         return await self.rows.load(keys)
@@ -73,6 +75,7 @@ class Disk:
         if self.crash == "before":
             raise Crash
         await self.rows.apply(change)
+        self.changes.append(change)
         if self.crash == "after":
             raise Crash
 

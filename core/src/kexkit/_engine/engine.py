@@ -53,7 +53,7 @@ class Engine:
         draft = Draft()
         yield from offering.renew(draft, self.setting, moment)
         for kind in sorted(timing.PLANNED):
-            if (yield from load_one(draft, records.plan_key(kind))) is None:
+            if not (yield from timing.is_planned(draft, kind)):
                 timing.plan(draft, kind, moment.now)
         draft.channels += own_channels(self.setting.me.identity)
         yield from self._hear_people(draft, moment)

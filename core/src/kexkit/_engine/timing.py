@@ -34,7 +34,7 @@ def tick(
     if kind == records.Timer.DRAWER_EXPIRY:
         yield from _expire_all(draft, moment)
         return draft.outcome(moment.now)
-    if kind not in PLANNED or (yield from _is_planned(draft, kind, due)):
+    if kind not in PLANNED or (yield from _is_due(draft, kind, due)):
         yield from _work_off(draft, kind, reference, setting, moment, keys, channels_of)
     if key not in draft.put:
         draft.remove(key)
@@ -48,7 +48,10 @@ def put_off(moment: Moment) -> Flow[Outcome]:
         due, kind, reference = records.split_timer(key[1])
         if due <= moment.now:
             draft.remove(key)
-            draft.write(records.timer_key(moment.now + TIMER_RETRY_MS, kind, reference), b"")
+            if kind in PLANNED:
+                plan(draft, kind, moment.now + TIMER_RETRY_MS)
+            else:
+                draft.write(records.timer_key(moment.now + TIMER_RETRY_MS, kind, reference), b"")
     return draft.outcome()
 
 
@@ -105,7 +108,16 @@ def plan(draft: Draft, kind: int, due: int) -> None:
     draft.write(records.timer_key(due, kind), b"")
 
 
-def _is_planned(draft: Draft, kind: int, due: int) -> Flow[bool]:
+def is_planned(draft: Draft, kind: int) -> Flow[bool]:
+    """Some day: while a policy forbids it, regular work drops out of the plan."""
+    row = yield from load_one(draft, records.plan_key(kind))
+    if row is None:
+        return False
+    due = int.from_bytes(row.value, "big")
+    return (yield from load_one(draft, records.timer_key(due, kind))) is not None
+
+
+def _is_due(draft: Draft, kind: int, due: int) -> Flow[bool]:
     row = yield from load_one(draft, records.plan_key(kind))
     return row is None or int.from_bytes(row.value, "big") == due
 
