@@ -199,7 +199,9 @@ def test_for_programs_everything_is_a_line(two: Two, start: Start) -> None:
     assert (heard["text"], heard["peer"]) == ("hello", two[1])
     alice.type("hello yourself\n")
     assert lines_until(bob, lambda line: line["event"] == "text")[-1]["name"] == "alice"
-    assert bob.interrupt().code == 130
+    ended = bob.interrupt()
+    assert (ended.code, ended.err.strip()) == (130, "")
+    assert all("event" in line for line in ended.lines)
 
 
 def lines_until(running: object, wanted: Callable[[dict[str, object]], bool]) -> list[dict[str, object]]:

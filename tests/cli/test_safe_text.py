@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kexkit_cli.safe_text import cells, safe, wrapped
 
@@ -41,6 +41,7 @@ def test_wrapping_fits_and_loses_nothing_but_spaces(text: str, width: int) -> No
 
 
 @given(st.text("ab ", max_size=60), WIDTHS)
+@example(" aa", 2)
 def test_words_that_fit_are_not_broken(text: str, width: int) -> None:
     words = {word for row in wrapped(text, width) for word in row.split(" ") if word}
     assert {word for word in text.split(" ") if 0 < len(word) <= width} <= words

@@ -28,7 +28,7 @@ def explained(error: BaseException, invocation: Invocation, *, debug: bool) -> i
     if isinstance(error, click.ClickException):
         return _usage(error, console)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return _said(console, "Interrupted.", Exit.INTERRUPTED, error, quiet=True)
+        return Exit.INTERRUPTED  # whoever did it knows
     if isinstance(error, KexkitError):
         return _said(console, str(error), exit_of(error), error)
     return _said(console, _bug(error), Exit.FAILURE, error)
@@ -41,12 +41,11 @@ def _only_one(error: BaseException) -> BaseException:
     return error
 
 
-def _said(console: Console, sentence: str, code: Exit, error: BaseException, *, quiet: bool = False) -> int:
+def _said(console: Console, sentence: str, code: Exit, error: BaseException) -> int:
     with suppress(BrokenPipeError):
         if console.json:
             console.tell({"error": sentence, "kind": type(error).__name__, "exit": int(code)})
-        if not quiet:
-            console.warn(sentence)
+        console.warn(sentence)
     return code
 
 

@@ -66,7 +66,7 @@ def _wrap_line(line: str, width: int) -> list[str]:
                 rows.append(row)
                 row, used, last_space = "", 0, -1
                 continue
-            head, row = (row[:last_space], row[last_space + 1 :]) if last_space > 0 else (row, "")
+            head, row = (row[:last_space], row[last_space + 1 :]) if last_space >= 0 else (row, "")
             rows.append(head)
             used, last_space = cells(row), -1
         if character == " ":
