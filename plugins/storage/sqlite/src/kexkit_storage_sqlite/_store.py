@@ -7,10 +7,10 @@ its commit, and no thread stands between (docs/adr/0003-commits-run-inline.md ha
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from functools import cache, partial
-from typing import TypeVar
+from functools import lru_cache
+from typing import Concatenate, ParamSpec, TypeVar
 from zlib import crc32
 
 import anyio
@@ -36,6 +36,7 @@ FROM_BACK = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? 
 BETWEEN_BACK = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT ?"
 
 Answer = TypeVar("Answer")
+P = ParamSpec("P")
 
 
 class SqliteStore:
@@ -54,17 +55,11 @@ class SqliteStore:
 
     async def load(self, keys: Collection[Key]) -> Mapping[Key, Versioned]:
         _check(keys)
-        return await self._patiently(lambda db: _load(db, keys))
+        return await self._patiently(_load, keys)
 
     async def apply(self, change: Change) -> None:
-        _check(change.given)
-        _check(change.put)
-        _check(change.drop)
-        if not change.drop.isdisjoint(change.put):
-            raise InvalidInput("A row cannot be both put and dropped by one change.")
-        if change.put and max(map(len, change.put.values())) > VALUE_MAX:
-            raise InvalidInput(f"A value has at most {VALUE_MAX} bytes.")
-        await self._patiently(lambda db: _apply(db, change))
+        _check_change(change)
+        await self._patiently(_apply, change)
         self.commits += 1
 
     async def scan(
@@ -80,8 +75,7 @@ class SqliteStore:
         _check([(table, b"")])
         while limit is None or limit > 0:
             ask = PAGE_ROWS if limit is None else min(limit, PAGE_ROWS)
-            read = partial(_page, table=table, start=start, stop=stop, reverse=reverse, ask=ask)
-            page, more = await self._patiently(read)
+            page, more = await self._patiently(_page, table=table, start=start, stop=stop, reverse=reverse, ask=ask)
             for row in page:
                 yield row
             if not more:
@@ -105,23 +99,27 @@ class SqliteStore:
         if self._db is not None:
             never_collect(self._db)
 
-    async def _patiently(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    async def _patiently(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], Answer], *args: P.args, **kwargs: P.kwargs
+    ) -> Answer:
         """A foreign program may be in the way for a moment; it is the event loop that waits."""
         waited = 0.0
         while True:
             try:
-                return self._at_once(work)
+                return self._at_once(work, *args, **kwargs)
             except StoreBusy:
                 if waited >= BUSY_SECONDS:
                     raise
             await anyio.sleep(BUSY_PAUSE)
             waited += BUSY_PAUSE
 
-    def _at_once(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    def _at_once(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], Answer], *args: P.args, **kwargs: P.kwargs
+    ) -> Answer:
         self._process.check()
         db = self._connection()
         try:
-            return work(db)
+            return work(db, *args, **kwargs)
         except sqlite3.Error as error:
             if _is_suspect(error) or db.in_transaction:
                 self._disconnect()
@@ -172,6 +170,19 @@ def _get(cursor: sqlite3.Cursor, keys: Collection[Key]) -> dict[Key, Versioned]:
     return found
 
 
+def _check_change(change: Change) -> None:
+    """Before anything is locked."""
+    _check(change.put)
+    _check(change.given)
+    if change.drop:
+        _check(change.drop)
+        if not change.drop.isdisjoint(change.put):
+            raise InvalidInput("A row cannot be both put and dropped by one change.")
+    for value in change.put.values():
+        if len(value) > VALUE_MAX:
+            raise InvalidInput(f"A value has at most {VALUE_MAX} bytes.")
+
+
 def _apply(db: sqlite3.Connection, change: Change) -> None:
     cursor = db.cursor()
     cursor.execute("BEGIN IMMEDIATE")
@@ -191,29 +202,26 @@ def _write(cursor: sqlite3.Cursor, change: Change) -> None:
     for key, value in put.items():
         table, row = key
         revision = given.get(key)
-        entry = (value, _sum(table, row, value), table, row)
+        checksum = crc32(value, crc32(row, _seed(table)))
         if revision is None:
-            put_unread.append(entry)
+            put_unread.append((value, checksum, table, row))
         elif revision == 0:
-            make.append(entry)
+            make.append((value, checksum, table, row))
         else:
-            move.append((*entry, revision))
+            move.append((value, checksum, table, row, revision))
     for key, revision in given.items():
         if key not in put:
             found = cursor.execute(REVISION, key).fetchone()
             if (found[0] if found else 0) != revision:
                 raise Conflict
-    _each_or_conflict(cursor, MOVE, move)
-    _each_or_conflict(cursor, MAKE, make)
+    if move and cursor.executemany(MOVE, move).rowcount != len(move):
+        raise Conflict
+    if make and cursor.executemany(MAKE, make).rowcount != len(make):
+        raise Conflict
     if put_unread:
         cursor.executemany(SET, put_unread)
     if change.drop:
         cursor.executemany(DROP, change.drop)
-
-
-def _each_or_conflict(cursor: sqlite3.Cursor, statement: str, entries: Sequence[tuple[bytes | str | int, ...]]) -> None:
-    if entries and cursor.executemany(statement, entries).rowcount != len(entries):
-        raise Conflict
 
 
 def _page(
@@ -237,23 +245,20 @@ def _page(
 
 
 def _versioned(key: Key, value: bytes, revision: int, checksum: int) -> Versioned:
-    if type(value) is not bytes or type(revision) is not int or _sum(*key, value) != checksum:
+    if type(value) is not bytes or type(revision) is not int or crc32(value, crc32(key[1], _seed(key[0]))) != checksum:
         raise StoreCorrupt(f"A row of the table {key[0]} is damaged.", advice="Restore a backup.")
     return Versioned(value, revision)
 
 
-def _sum(table: str, row: bytes, value: bytes) -> int:
-    return crc32(value, crc32(row, _seed(table)))
-
-
-@cache
+@lru_cache(maxsize=256)  # of table names, of which there are a dozen
 def _seed(table: str) -> int:
+    if len(table) > TABLE_MAX or not table.isascii():
+        raise InvalidInput(f"A table's name has at most {TABLE_MAX} characters, all ASCII.")
     return crc32(table.encode())
 
 
 def _check(keys: Iterable[Key]) -> None:
     for table, row in keys:
-        if len(table) > TABLE_MAX or not table.isascii():
-            raise InvalidInput(f"A table's name has at most {TABLE_MAX} characters, all ASCII.")
+        _seed(table)
         if len(row) > ID_MAX:
             raise InvalidInput(f"A row's id has at most {ID_MAX} bytes.")
