@@ -10,9 +10,17 @@ from kexkit.errors import InvalidInput
 from kexkit_transport_relay import limits
 from kexkit_transport_relay.backoff import Backoff
 from kexkit_transport_relay.inbox import Inbox
-from kexkit_transport_relay.limits import MAX_ADDRESSES, MAX_MESSAGE, MAX_PAYLOAD, WINDOW, Quotas
+from kexkit_transport_relay.limits import (
+    MAX_ADDRESSES,
+    MAX_MESSAGE,
+    MAX_PAYLOAD,
+    SITE_SHARE,
+    STORED_COST,
+    WINDOW,
+    Quotas,
+)
 from kexkit_transport_relay.messages import Delivered
-from kexkit_transport_relay.quotas import Sources, TokenBucket, source_of
+from kexkit_transport_relay.quotas import Sources, TokenBucket, charge_of, site_of, source_of
 
 
 @pytest.mark.parametrize("calls", [9, 10, 11])
@@ -37,12 +45,73 @@ def test_no_course_of_the_clock_gives_more_than_rate_and_burst(steps: list[float
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_an_address_stores_so_many_bytes_in_a_window(over: int) -> None:
-    sources = Sources(Quotas(address_bytes=1000, address_window=60.0))
-    assert sources.store("a", 400, 0.0) == 0.0
-    assert sources.store("a", 600 + over, 10.0) == (50.0 if over > 0 else 0.0)
-    assert sources.store("b", 1000, 10.0) == 0.0
-    assert sources.store("a", 1000, 59.9) > 0
-    assert sources.store("a", 1000, 60.0) == 0.0
+    sources = Sources(Quotas(address_bytes=10_000, address_window=60.0))
+    all_at_once = 10_000 - limits.ARRIVAL_COST
+    assert sources.store("a", 4000 - limits.ARRIVAL_COST, 0.0) == 0.0
+    assert sources.store("a", 6000 - limits.ARRIVAL_COST + over, 10.0) == (50.0 if over > 0 else 0.0)
+    assert sources.store("b", all_at_once, 10.0) == 0.0
+    assert sources.store("a", all_at_once, 59.9) > 0
+    assert sources.store("a", all_at_once, 60.0) == 0.0
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_even_nothing_is_charged_as_a_row(over: int) -> None:
+    assert charge_of(STORED_COST - limits.ARRIVAL_COST + over) == STORED_COST + max(0, over)
+    assert charge_of(0) == STORED_COST
+    sources = Sources(Quotas(address_bytes=10 * STORED_COST))
+    waits = [sources.store("a", 0, 0.0) for _ in range(10 + over)]
+    assert [wait == 0.0 for wait in waits] == [True] * min(10 + over, 10) + [False] * max(0, over)
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_an_address_stores_so_many_envelopes_in_a_window(over: int) -> None:
+    sources = Sources(Quotas(address_count=10, address_window=60.0))
+    waits = [sources.store("a", 0, 1.0) for _ in range(10 + over)]
+    assert waits == [0.0] * min(10 + over, 10) + [60.0] * max(0, over)
+    assert sources.store("b", 0, 1.0) == 0.0
+    assert sources.store("a", 0, 61.0) == 0.0
+
+
+def test_one_address_fills_but_a_small_part_of_a_relay_in_a_window() -> None:
+    quotas = Quotas()
+    assert quotas.address_count * SITE_SHARE <= quotas.keep_count / 10
+    assert quotas.address_bytes / STORED_COST <= quotas.keep_count
+
+
+NEIGHBOURS = [f"2001:db8:0:{number:x}::/64" for number in range(5)]
+ELSEWHERE = "2001:db8:1::/64"
+
+
+@pytest.mark.parametrize("quotas", [Quotas(address_count=10), Quotas(address_bytes=10 * STORED_COST)])
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_the_addresses_of_one_ipv6_site_share_what_they_store(over: int, quotas: Quotas) -> None:
+    """Each within its own limit, of which the site has SITE_SHARE."""
+    sources, most = Sources(quotas), 10 * SITE_SHARE
+    waits = [sources.store(NEIGHBOURS[number % 5], 0, 0.0) for number in range(most + over)]
+    assert [wait == 0.0 for wait in waits] == [True] * min(most + over, most) + [False] * max(0, over)
+    assert sources.store(ELSEWHERE, 0, 0.0) == 0.0
+    assert sources.store("192.0.2.1", 0, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_the_addresses_of_one_ipv6_site_share_connections_and_topics(over: int) -> None:
+    sources, most = Sources(Quotas(address_connections=10, address_topics=10)), 10 * SITE_SHARE
+    for take, give_back in ((sources.enter, sources.leave), (sources.watch, sources.unwatch)):
+        refusals = [take(NEIGHBOURS[number % 5]) for number in range(most + over)]
+        assert [refusal is None for refusal in refusals] == [True] * min(most + over, most) + [False] * max(0, over)
+        assert take(ELSEWHERE) is None
+        give_back(NEIGHBOURS[0])
+        assert take(NEIGHBOURS[1]) is None
+    assert [take(ELSEWHERE) is None for _ in range(10)] == [True] * 9 + [False]
+
+
+def test_a_site_does_not_get_rid_of_its_window_by_using_many_addresses() -> None:
+    sources = Sources(Quotas(address_count=MAX_ADDRESSES // SITE_SHARE))
+    for number in range(MAX_ADDRESSES):
+        assert sources.store(f"2001:db8:0:{number:x}::/64", 0, 0.0) == 0.0
+    assert sources.store("192.0.2.1", 0, 0.0) == 0.0
+    assert sources.store("2001:db8:0:ffff::/64", 0, 0.0) > 0
+    assert sources.store(NEIGHBOURS[0], 0, 0.0) > 0
 
 
 @pytest.mark.parametrize("tries", [4, 5, 6])
@@ -77,7 +146,7 @@ def test_watches_are_counted_by_address_and_in_all(quotas: Quotas, tries: int) -
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_only_so_many_addresses_are_remembered(over: int) -> None:
-    sources = Sources(Quotas(address_bytes=10))
+    sources = Sources(Quotas(address_bytes=STORED_COST))
     for number in range(MAX_ADDRESSES + over):
         assert sources.store(str(number), 10, 0.0) == 0.0
     assert (sources.store("1", 1, 0.0) == 0.0) is False
@@ -90,6 +159,9 @@ def test_one_ipv6_customer_is_one_source() -> None:
     assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1") == "192.0.2.1"
     assert source_of("fe80::1%eth0") == "fe80::/64"
     assert source_of("") == ""
+    assert site_of("2001:db8:1:2::/64") == site_of("2001:db8:1:3::/64") == "2001:db8:1::/48"
+    assert site_of("192.0.2.1") == "192.0.2.1"
+    assert site_of("") == ""
 
 
 @pytest.mark.parametrize("field", [attribute.name for attribute in Quotas.__attrs_attrs__])

@@ -47,6 +47,7 @@ def _limit(option: str, default: float, says: str) -> Callable[[Command], Comman
 @_limit("--max-connections", DEFAULT.connections, "Connections in all.")
 @_limit("--address-connections", DEFAULT.address_connections, "Connections from one source address.")
 @_limit("--address-mib", DEFAULT.address_bytes // MIB, "MiB that one source address may store an hour.")
+@_limit("--address-count", DEFAULT.address_count, "Envelopes that one source address may store an hour.")
 @_limit("--publish-rate", DEFAULT.publish_rate, "Publications a second on one connection.")
 @_limit("--max-topics", DEFAULT.topics, "Topics watched on one connection.")
 @click.option("--tls-certificate", type=click.Path(dir_okay=False, exists=True), help="PEM chain: speak wss://.")
@@ -64,6 +65,7 @@ def relay(
     max_connections: int,
     address_connections: int,
     address_mib: int,
+    address_count: int,
     publish_rate: float,
     max_topics: int,
     tls_certificate: str | None,
@@ -78,6 +80,7 @@ def relay(
         connections=max_connections,
         address_connections=address_connections,
         address_bytes=address_mib * MIB,
+        address_count=address_count,
         publish_rate=publish_rate,
         topics=max_topics,
     )

@@ -18,7 +18,6 @@ from kexkit.errors import Malformed
 from kexkit_transport_relay.committer import Committer, Pending
 from kexkit_transport_relay.ledger import Ledger, LedgerFailed
 from kexkit_transport_relay.limits import (
-    ARRIVAL_COST,
     EPHEMERAL_BYTES,
     EPHEMERAL_COUNT,
     MAX_GRANT,
@@ -176,7 +175,7 @@ class Connection:
         if wait:
             return self._later("This relay takes so many publications a second and no more.", wait, message)
         if not envelope.ephemeral:
-            wait = self._hub.sources.store(self._source, size + ARRIVAL_COST, now)
+            wait = self._hub.sources.store(self._source, size, now)
             if wait:
                 return self._later("This address has stored as much as this relay allows for now.", wait, message)
         return None

@@ -114,7 +114,13 @@ STEADY_SECONDS: Final = 5.0
 HANDSHAKES_BEYOND: Final = 64
 """connections over `Quotas.connections` that are told so; any further ones are cut off unheard"""
 MAX_ADDRESSES: Final = 10_000
-"""source addresses remembered; the ones whose window ends first are forgotten"""
+"""source addresses remembered, and as many /48s; the ones whose window ends first are forgotten"""
+STORED_COST: Final = KIB
+"""bytes charged at least for what an address stores: an envelope costs two rows and four entries of indexes, and a
+payload of nothing must not be nearly free"""
+SITE_SHARE: Final = 2
+"""times what one address may do, for all of an IPv6 /48: a customer may have been given 65,536 addresses (RFC 6177),
+and a mobile network may serve many people from one"""
 
 
 def _positive(owner: object, attribute: object, number: float) -> None:
@@ -145,7 +151,9 @@ class Quotas:
     publish_burst: int = field(default=1000, validator=_positive)
     """publications at once: a message to a group of hundreds"""
     address_bytes: int = field(default=256 * MIB, validator=_positive)
-    """bytes that one source address may store in a window; IPv6 addresses count by their /64"""
+    """bytes that one source address may store in a window; IPv6 counts by /64, and by /48 with SITE_SHARE times that"""
+    address_count: int = field(default=50_000, validator=_positive)
+    """envelopes that one source address may store in a window: a twentieth of `keep_count`, 14 a second"""
     address_window: float = field(default=3600.0, validator=_positive)
     """the window"""
     address_connections: int = field(default=128, validator=_positive)
