@@ -18,7 +18,7 @@ from attrs import frozen
 from google.protobuf.message import DecodeError
 from kexkit import secp256k1
 from kexkit.api import Identity
-from kexkit.errors import Forged, Limit, Malformed
+from kexkit.errors import Forged, Limit, Malformed, OfferNotYetValid
 
 from kexkit_x3dh import limits
 from kexkit_x3dh._pb import bundle_pb2 as pb
@@ -126,6 +126,6 @@ def _check_grammar(bundle: Bundle, now: int) -> None:
     if bundle.timestamp < _TIMESTAMP_MIN:
         raise Malformed(f"A bundle's timestamp has not {limits.TIMESTAMP_DIGITS} digits.")
     if bundle.timestamp > (now + limits.AHEAD_MS) * _NS_IN_MS:
-        raise Limit("A bundle's timestamp is in the future.")
+        raise OfferNotYetValid("A bundle's timestamp is in the future.")
     for prekey in bundle.prekeys.values():
         secp256k1.check_public(prekey.public)
