@@ -32,7 +32,8 @@ def test_what_was_hidden_is_seen() -> None:
     assert safe("\ud800") == "<U+D800>"
 
 
-@given(st.text(), WIDTHS)
+@given(st.text(st.characters() | st.sampled_from(" a日\u0301")), WIDTHS)
+@example(" a日", 2)
 def test_wrapping_fits_and_loses_nothing_but_spaces(text: str, width: int) -> None:
     shown = safe(text, lines=True)
     rows = wrapped(shown, width)

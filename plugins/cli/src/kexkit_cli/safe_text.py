@@ -61,11 +61,11 @@ def _wrap_line(line: str, width: int) -> list[str]:
     row, used, last_space = "", 0, -1
     for character in line:
         taken = _cells_of(character)
-        if used + taken > width:
-            if character == " ":
-                rows.append(row)
-                row, used, last_space = "", 0, -1
-                continue
+        if character == " " and used + taken > width:  # the break stands for it
+            rows.append(row)
+            row, used, last_space = "", 0, -1
+            continue
+        while used + taken > width:
             head, row = (row[:last_space], row[last_space + 1 :]) if last_space >= 0 else (row, "")
             rows.append(head)
             used, last_space = cells(row), -1
