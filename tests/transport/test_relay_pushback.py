@@ -110,7 +110,9 @@ async def test_a_client_that_publishes_and_reads_no_answers_is_not_read_beyond_a
     async with serve(quotas=GENEROUS) as relay, by_hand(relay.url) as alice, by_hand(relay.url) as bob:
         release = threading.Event()
         append = relay.relay.ledger.append
-        monkeypatch.setattr(relay.relay.ledger, "append", lambda batch: release.wait(10) and append(batch))
+        monkeypatch.setattr(
+            relay.relay.ledger, "append", lambda batch, sites: release.wait(10) and append(batch, sites)
+        )
         await alice.say(*(Publish(number, envelope(number)) for number in range(PENDING_COUNT * 3)))
         committer = relay.relay.committer
         await until(lambda: len(committer._queue) >= PENDING_COUNT - BATCH_COUNT - 1)
@@ -141,7 +143,9 @@ async def test_publishers_wait_while_too_much_waits_for_the_disk(monkeypatch: py
     ):
         release = threading.Event()
         append = relay.relay.ledger.append
-        monkeypatch.setattr(relay.relay.ledger, "append", lambda batch: release.wait(10) and append(batch))
+        monkeypatch.setattr(
+            relay.relay.ledger, "append", lambda batch, sites: release.wait(10) and append(batch, sites)
+        )
         for who, publisher in enumerate((alice, bob, carol)):
             group.start_soon(publisher.publish, *(envelope(100 * who + number, 1000) for number in range(20)))
         await until(lambda: relay.relay.committer._bytes > 5000)

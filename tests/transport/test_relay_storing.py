@@ -91,7 +91,7 @@ async def test_a_stored_answer_comes_after_the_commit(monkeypatch: pytest.Monkey
     async with serve() as relay, by_hand(relay.url) as alice:
         release = threading.Event()
         append = relay.relay.ledger.append
-        monkeypatch.setattr(relay.relay.ledger, "append", lambda batch: release.wait(5) and append(batch))
+        monkeypatch.setattr(relay.relay.ledger, "append", lambda batch, sites: release.wait(5) and append(batch, sites))
         await alice.say(Publish(1, envelope(1)))
         assert await alice.silent()
         release.set()
@@ -107,11 +107,11 @@ async def test_publications_that_wait_together_are_one_commit_up_to_a_number(
         batches: list[int] = []
         first, append = threading.Event(), relay.relay.ledger.append
 
-        def slow(batch: list[object]) -> list[bool]:
+        def slow(batch: list[object], sites: list[str]) -> list[bool]:
             if not batches:
                 first.wait(5)
             batches.append(len(batch))
-            return append(batch)  # type: ignore[arg-type]  # what the committer gave
+            return append(batch, sites)  # type: ignore[arg-type]  # what the committer gave
 
         monkeypatch.setattr(relay.relay.ledger, "append", slow)
         await alice.say(Publish(0, envelope(0)))
@@ -136,7 +136,7 @@ async def test_a_commit_takes_no_more_when_it_has_its_bytes() -> None:
 async def test_a_relay_that_cannot_store_says_try_again_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve() as relay, by_hand(relay.url) as alice:
 
-        def fail(batch: object) -> None:
+        def fail(batch: object, sites: object) -> None:
             raise LedgerFailed("disk full")
 
         with monkeypatch.context() as patch:

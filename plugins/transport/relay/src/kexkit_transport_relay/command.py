@@ -42,8 +42,8 @@ def _limit(option: str, default: float, says: str) -> Callable[[Command], Comman
     help="Folder for the envelopes. Default: one in your user data folder.",
 )
 @_limit("--keep-days", DEFAULT.keep_seconds / DAY, "Days after which envelopes are deleted.")
-@_limit("--keep-mib", DEFAULT.keep_bytes // MIB, "MiB stored in all; above it the oldest go.")
-@_limit("--keep-count", DEFAULT.keep_count, "Envelopes stored in all; above it the oldest go.")
+@_limit("--keep-mib", DEFAULT.keep_bytes // MIB, "MiB stored in all; above it the oldest of who stored most go.")
+@_limit("--keep-count", DEFAULT.keep_count, "Envelopes stored in all; above it the oldest of who stored most go.")
 @_limit("--max-connections", DEFAULT.connections, "Connections in all.")
 @_limit("--address-connections", DEFAULT.address_connections, "Connections from one source address.")
 @_limit("--address-mib", DEFAULT.address_bytes // MIB, "MiB that one source address may store an hour.")

@@ -25,6 +25,8 @@ class Pending:
 
     envelope: Envelope
     answer: Callable[[LedgerFailed | None], None]
+    site: str = ""
+    """where it came from: what it has of the relay's room is that site's share"""
 
 
 class Committer:
@@ -71,7 +73,10 @@ class Committer:
         fresh: list[bool] = []
         try:
             fresh = await anyio.to_thread.run_sync(
-                self._ledger.append, [one.envelope for one in batch], limiter=self._one_at_a_time
+                self._ledger.append,
+                [one.envelope for one in batch],
+                [one.site for one in batch],
+                limiter=self._one_at_a_time,
             )
         except LedgerFailed as error:
             failure = error

@@ -44,7 +44,7 @@ from kexkit_transport_relay.messages import (
     decode_to_relay,
     encode_from_relay,
 )
-from kexkit_transport_relay.quotas import Sources, TokenBucket
+from kexkit_transport_relay.quotas import Sources, TokenBucket, site_of
 from kexkit_transport_relay.websocket import Violation, WebSocket, until_one_ends
 
 Watchers: TypeAlias = dict[str, set[tuple["Connection", int]]]
@@ -199,7 +199,7 @@ class Connection:
                 self._answers.append(Refused(reason, final=False, request=request))
             self._ring()
 
-        self._hub.committer.submit(Pending(message.envelope, answer))
+        self._hub.committer.submit(Pending(message.envelope, answer, site_of(self._source)))
 
     def _watch(self, wanted: WatchTopic) -> None:
         if wanted.watch in self._watched:

@@ -4,6 +4,8 @@ A cursor is (relay id, sequence in the topic, first bytes of that envelope's has
 the sequence one from the future, the hash one of a history that a restored backup has forgotten: all three mean
 "from the beginning", because an envelope twice is harmless and a skipped one is lost.
 
+When there is too much, the oldest of the largest share go: see `shares`.
+
 One connection writes, another reads. `append` and `expire` may run in a thread, one at a time; the rest is quick.
 """
 
@@ -23,13 +25,12 @@ from kexkit.errors import TransportError
 
 from kexkit_transport_relay.limits import ARRIVAL_COST, EXPIRE_COUNT, Quotas
 from kexkit_transport_relay.messages import RELAY_ID_BYTES
+from kexkit_transport_relay.shares import KEY_BYTES, Shares, give_way, share_of
 
-SCHEMA_VERSION = 1
-SET_VERSION = "PRAGMA user_version = 1"
+SCHEMA_VERSION = 2
+SET_VERSION = "PRAGMA user_version = 2"
 """SCHEMA_VERSION again: a pragma takes no parameter, and no statement here is put together from values"""
-SCHEMA = (
-    "CREATE TABLE relay (id BLOB NOT NULL, floor INTEGER NOT NULL)",
-    "CREATE TABLE topic (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL)",
+ENVELOPES = (
     """CREATE TABLE envelope (
         id INTEGER PRIMARY KEY,
         topic INTEGER NOT NULL,
@@ -37,12 +38,27 @@ SCHEMA = (
         hash BLOB NOT NULL UNIQUE,
         received INTEGER NOT NULL,
         size INTEGER NOT NULL,
+        share INTEGER NOT NULL,
         version INTEGER NOT NULL,
         timestamp INTEGER NOT NULL,
         payload BLOB NOT NULL,
         UNIQUE (topic, sequence)
     )""",
+    "CREATE INDEX envelope_share ON envelope (share, id, size)",
 )
+SCHEMA = (
+    "CREATE TABLE relay (id BLOB NOT NULL, floor INTEGER NOT NULL)",
+    "CREATE TABLE topic (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL)",
+    *ENVELOPES,
+)
+FROM_VERSION_1 = (
+    "ALTER TABLE envelope RENAME TO older",
+    *ENVELOPES,
+    "INSERT INTO envelope"
+    " SELECT id, topic, sequence, hash, received, size, -topic, version, timestamp, payload FROM older",
+    "DROP TABLE older",
+)
+"""Version 1 did not know from whom an envelope came: there each topic is a share. Other shares are above zero"""
 DATABASE = "relay.db"
 LOCK = "relay.lock"
 CHECK_BYTES = 8
@@ -85,6 +101,8 @@ def envelope_hash(envelope: Envelope) -> bytes:
 class Ledger:
     def __init__(self, folder: Path, quotas: Quotas, *, clock: Callable[[], float]) -> None:
         self._folder, self._quotas, self._clock = folder, quotas, clock
+        self._key = secrets.token_bytes(KEY_BYTES)
+        self._shares = Shares()
         _own_folder(folder)
         self._connections = [_lock(folder / LOCK)]
         try:
@@ -93,15 +111,24 @@ class Ledger:
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = ON")
             self.relay_id: bytes = self._reader.execute("SELECT id FROM relay").fetchone()[0]
-            totals = self._reader.execute("SELECT count(*), coalesce(sum(size), 0) FROM envelope").fetchone()
+            for share, size, count in self._reader.execute(
+                "SELECT share, sum(size), count(*) FROM envelope GROUP BY share"
+            ):
+                self._shares.add(share, size, count)
         except sqlite3.Error as error:
             self.close()
             raise LedgerUnusable(f"The relay's database in {folder} cannot be opened ({error}).") from None
         except TransportError:
             self.close()
             raise
-        self.count: int = totals[0]
-        self.stored_bytes: int = totals[1]
+
+    @property
+    def count(self) -> int:
+        return self._shares.count
+
+    @property
+    def stored_bytes(self) -> int:
+        return self._shares.size
 
     def _connect(self) -> sqlite3.Connection:
         path = self._folder / DATABASE
@@ -119,28 +146,33 @@ class Ledger:
         if version == SCHEMA_VERSION:
             return
         self._writer.execute("BEGIN IMMEDIATE")
-        for statement in SCHEMA:
+        for statement in SCHEMA if version == 0 else FROM_VERSION_1:
             self._writer.execute(statement)
-        self._writer.execute("INSERT INTO relay VALUES (?, 0)", (secrets.token_bytes(RELAY_ID_BYTES),))
+        if version == 0:
+            self._writer.execute("INSERT INTO relay VALUES (?, 0)", (secrets.token_bytes(RELAY_ID_BYTES),))
         self._writer.execute(SET_VERSION)
         self._writer.execute("COMMIT")
 
     # --- writing ---
 
-    def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
-        """Store them in one commit. False: was here already. On LedgerFailed perhaps none is, perhaps all are."""
+    def append(self, envelopes: Sequence[Envelope], sites: Sequence[str] = ()) -> list[bool]:
+        """Store them in one commit, each for the site it came from; those without one are of one site together.
+        False: was here already. On LedgerFailed perhaps none is, perhaps all are.
+        """
         now = int(self._clock() * 1000)
-        count, size = self.count, self.stored_bytes
+        shares = [share_of(site, self._key) for site in sites or [""] * len(envelopes)]
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            fresh = [self._insert(envelope, now) for envelope in envelopes]
+            fresh = [self._insert(one, share, now) for one, share in zip(envelopes, shares, strict=True)]
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
-            self.count, self.stored_bytes = count, size
             self._give_up(error)
+        for one, share, new in zip(envelopes, shares, fresh, strict=True):
+            if new:
+                self._shares.add(share, _size(one))
         return fresh
 
-    def _insert(self, envelope: Envelope, now: int) -> bool:
+    def _insert(self, envelope: Envelope, share: int, now: int) -> bool:
         run, digest = self._writer.execute, envelope_hash(envelope)
         if run("SELECT 1 FROM envelope WHERE hash = ?", (digest,)).fetchone():
             return False
@@ -148,42 +180,65 @@ class Ledger:
         if found is None:
             (floor,) = run("SELECT floor FROM relay").fetchone()
             found = run("INSERT INTO topic (name, last) VALUES (?, ?)", (envelope.topic, floor)).lastrowid, floor
-        topic, sequence, size = found[0], found[1] + 1, len(envelope.payload) + ARRIVAL_COST
-        row = (topic, sequence, digest, now, size, envelope.version, envelope.timestamp, envelope.payload)
+        topic, sequence, size = found[0], found[1] + 1, _size(envelope)
+        row = (topic, sequence, digest, now, size, share, envelope.version, envelope.timestamp, envelope.payload)
         run(
-            "INSERT INTO envelope (topic, sequence, hash, received, size, version, timestamp, payload)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO envelope (topic, sequence, hash, received, size, share, version, timestamp, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             row,
         )
         run("UPDATE topic SET last = ? WHERE id = ?", (sequence, topic))
-        self.count += 1
-        self.stored_bytes += size
         return True
 
     def expire(self) -> bool:
-        """Delete the oldest that are too old or too many, at most EXPIRE_COUNT; True when there may be more."""
-        cutoff = int((self._clock() - self._quotas.keep_seconds) * 1000)
-        count, size, last = self.count, self.stored_bytes, 0
-        topics: set[int] = set()
+        """Delete what is too old, then what is too much, at most EXPIRE_COUNT; True when there may be more."""
+        shares = self._shares.copy()
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            oldest = self._writer.execute(
-                "SELECT id, topic, size, received FROM envelope ORDER BY id LIMIT ?", (EXPIRE_COUNT,)
-            ).fetchall()
-            for number, topic, its_size, received in oldest:
-                if received > cutoff and count <= self._quotas.keep_count and size <= self._quotas.keep_bytes:
-                    break
-                last, count, size = number, count - 1, size - its_size
-                topics.add(topic)
-            self._writer.execute("DELETE FROM envelope WHERE id <= ?", (last,))
+            topics = self._drop_old(shares)
+            topics |= self._drop_excess(shares, EXPIRE_COUNT - (self.count - shares.count))
             for topic in topics:
                 self._forget_if_empty(topic)
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             self._give_up(error)
-        more = self.count - count == EXPIRE_COUNT
-        self.count, self.stored_bytes = count, size
+        more = self.count - shares.count == EXPIRE_COUNT
+        self._shares = shares
         return more
+
+    def _drop_old(self, shares: Shares) -> set[int]:
+        """In order of storing, up to the first that is not too old. The topics they were of."""
+        cutoff, last = int((self._clock() - self._quotas.keep_seconds) * 1000), 0
+        topics: set[int] = set()
+        for number, topic, size, share, received in self._writer.execute(
+            "SELECT id, topic, size, share, received FROM envelope ORDER BY id LIMIT ?", (EXPIRE_COUNT,)
+        ).fetchall():
+            if received > cutoff:
+                break
+            last = number
+            topics.add(topic)
+            shares.remove(share, size)
+        self._writer.execute("DELETE FROM envelope WHERE id <= ?", (last,))
+        return topics
+
+    def _drop_excess(self, shares: Shares, most: int) -> set[int]:
+        """From the largest shares. The topics they were of."""
+        run, quotas = self._writer.execute, self._quotas
+        topics: set[int] = set()
+
+        def drop_oldest_of(share: int) -> None:
+            found = run("SELECT id, topic, size FROM envelope WHERE share = ? ORDER BY id LIMIT 1", (share,)).fetchone()
+            if found is None:  # a commit that failed was perhaps one after all: the database is right
+                shares.forget(share)
+                return
+            number, topic, size = found
+            run("DELETE FROM envelope WHERE id = ?", (number,))
+            topics.add(topic)
+            shares.remove(share, size)
+
+        most -= give_way(shares.counts, lambda: shares.count > quotas.keep_count, drop_oldest_of, most)
+        give_way(shares.sizes, lambda: shares.size > quotas.keep_bytes, drop_oldest_of, most)
+        return topics
 
     @property
     def overfull(self) -> bool:
@@ -252,6 +307,10 @@ class Ledger:
     def close(self) -> None:
         for connection in reversed(self._connections):
             connection.close()
+
+
+def _size(envelope: Envelope) -> int:
+    return len(envelope.payload) + ARRIVAL_COST
 
 
 def _own_folder(folder: Path) -> None:

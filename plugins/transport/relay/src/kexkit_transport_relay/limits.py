@@ -163,6 +163,6 @@ class Quotas:
     keep_seconds: float = field(default=30.0 * DAY, validator=_positive)
     """the age at which an envelope is deleted: Status keeps messages for 30 days"""
     keep_bytes: int = field(default=1024 * MIB, validator=_positive)
-    """bytes stored in all; above it the oldest go"""
+    """bytes stored in all; above it the oldest of who stored most go"""
     keep_count: int = field(default=1_000_000, validator=_positive)
-    """envelopes stored in all; above it the oldest go"""
+    """envelopes stored in all; above it the oldest of who stored most go"""
