@@ -43,6 +43,7 @@ YOUNG: Final = EARLY | Guarantee.FORWARD_SECRECY
 GROWN: Final = YOUNG | Guarantee.POST_COMPROMISE
 """Of a chain that two fresh ratchet keys seeded."""
 _NOWHERE: Final[frozenset[Hear]] = frozenset()
+NO_DROPS: Final[tuple[bytes, ...]] = ()
 
 
 @value(eq=False, repr=False)
@@ -183,12 +184,15 @@ class RatchetSession:
             missed = (Missed(frame.key, receiving.n, receiving.young, passed),)
         chain, key = chains.chain_step(chain)
         body = cipher.open_sealed(key, frame.sealed, frames.header_bytes(frame.n, frame.pn, frame.key))
-        filed = self._file(missed, have, now)
-        if isinstance(filed, Wants):
-            return filed
+        made, gaps, keep, drop = receiving.made + 1, receiving.gaps, skipped.NO_ROWS, NO_DROPS
+        if skip or gaps:
+            filed = self._file(missed, have, now)
+            if isinstance(filed, Wants):
+                return filed
+            made, gaps, keep, drop = filed.made, filed.gaps, filed.keep, filed.drop
         young = receiving.young
-        after = Receiving(frame.key, chain, frame.n + 1, young, filed.made, filed.gaps, receiving.recent)
-        return self._opened(self.root, self.sending, after, body, young, filed.keep, filed.drop)
+        after = Receiving(frame.key, chain, frame.n + 1, young, made, gaps, receiving.recent)
+        return self._opened(self.root, self.sending, after, body, young, keep, drop)
 
     def _open_turned(self, frame: RatchetFrame, have: Have, now: int) -> Step | Wants:
         """The first that we see of a new chain: the peer has turned to a new ratchet key."""
