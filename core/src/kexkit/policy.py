@@ -16,9 +16,9 @@ class Policy:
     mechanisms: frozenset[str] | None = None
     """names allowed; None: all that are loaded"""
     hear_unprotected: bool = True
-    """take texts that came without forward secrecy; they are flagged, and lower no session"""
+    """take texts that belong to no session (Status's fallback); they are flagged, and lower no session"""
     hear_strangers: bool = True
-    """False: messages of people who are no contacts are refused"""
+    """False: only people who were added are heard"""
     advertise: bool = True
     """publish our bundle on our contact-code topic, where whoever knows our key can find it"""
 
