@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.lowlevel
-from attrs import define, field, frozen
+from attrs import frozen
 from kexkit.api import Arrival, Envelope
 from kexkit.errors import InvalidInput, Malformed, TransportError, TransportRefused
 
@@ -27,7 +27,6 @@ from kexkit_transport_relay.limits import (
     PATIENCE_SECONDS,
     WATCHES_PER_MESSAGE,
     Pace,
-    Quotas,
 )
 from kexkit_transport_relay.messages import (
     FromRelay,
@@ -46,6 +45,7 @@ from kexkit_transport_relay.messages import (
     decode_from_relay,
     encode_to_relay,
 )
+from kexkit_transport_relay.untold import Publication, TurnedAway, not_watched
 from kexkit_transport_relay.websocket import (
     Address,
     BadAddress,
@@ -60,20 +60,6 @@ from kexkit_transport_relay.websocket import (
 )
 
 
-@define(eq=False)
-class _Publication:
-    """A publication that waits for its answer."""
-
-    envelope: Envelope
-    done: anyio.Event = field(factory=anyio.Event)
-    refusal: Refused | None = None
-    failure: TransportError | None = None
-
-    def settle(self, *, refusal: Refused | None = None, failure: TransportError | None = None) -> None:
-        self.refusal, self.failure = refusal, failure
-        self.done.set()
-
-
 class RelayTransport:
     """Made by `open_relay`. `trouble` says why there is no connection, if there is none."""
 
@@ -84,14 +70,17 @@ class RelayTransport:
         self._open = True
         self._needed = anyio.Event()
         self._socket: WebSocket | None = None
-        self._max_payload, self._max_topics = MAX_PAYLOAD, Quotas().topics
+        self._max_payload = MAX_PAYLOAD
+        self._max_topics: int | None = None
+        """not known before a relay said so"""
         self._inbox = Inbox()
-        self._publications: dict[int, _Publication] = {}
+        self._publications: dict[int, Publication] = {}
         self._slots = anyio.CapacityLimiter(IN_FLIGHT)
         self._request = 0
         self._news: anyio.Event | None = None
         self._bad_news: TransportError | None = None
         self._told = ""
+        self._turned_away = TurnedAway()
         self._connections = 0
         self._unserved: set[int] = set()
         self._asked_again = 0.0
@@ -105,7 +94,7 @@ class RelayTransport:
         """Returned: the relay has it on stable storage. It sends the same bytes again until then, or gives up."""
         self._must_be_open()
         check_envelope(envelope, self._max_payload)
-        publication = _Publication(envelope)
+        publication = Publication(envelope)
         with anyio.move_on_after(self._patience):
             async with self._slots:
                 await self._until_stored(publication)
@@ -118,7 +107,7 @@ class RelayTransport:
             self._suspicion.set()  # a line that is dead on the other side looks like this, often for minutes
         raise Gone(f"{self.address} has not confirmed the envelope in {self._patience:g} seconds.")
 
-    async def _until_stored(self, publication: _Publication) -> None:
+    async def _until_stored(self, publication: Publication) -> None:
         while True:
             await self._ask(publication)
             if publication.failure is not None:
@@ -133,7 +122,7 @@ class RelayTransport:
             await anyio.sleep(refusal.retry_after_ms / 1000)
             publication.done, publication.refusal = anyio.Event(), None
 
-    async def _ask(self, publication: _Publication) -> None:
+    async def _ask(self, publication: Publication) -> None:
         self._request += 1
         request = self._request
         self._publications[request] = publication
@@ -144,15 +133,21 @@ class RelayTransport:
             del self._publications[request]
 
     async def watch(self, topics: Mapping[str, bytes | None]) -> None:
-        """Topics watched already begin again at the cursor given now."""
+        """Topics watched already begin again at the cursor given now.
+
+        TransportRefused: some are more than the relay watches for one connection; all others are watched. Before the
+        first connection nobody knows that number; then `arrivals` says the same, and those are not asked for again.
+        """
         self._must_be_open()
         for topic in topics:
             check_topic(topic)
-        if self._inbox.size_with(topics) > self._max_topics:
-            raise TransportRefused(f"This relay lets one connection watch {self._max_topics} topics.")
-        self._forget(topics)
-        self._ask_for(self._inbox.add(topics))
+        fitting = self._inbox.fitting(topics, self._max_topics)
+        self._forget(fitting)
+        self._ask_for(self._inbox.add(fitting))
         await anyio.lowlevel.checkpoint()
+        if len(fitting) < len(topics):
+            reason = f"This relay lets one connection watch {self._max_topics} topics."
+            raise not_watched(reason, len(topics) - len(fitting))
 
     async def unwatch(self, topics: Collection[str]) -> None:
         self._must_be_open()
@@ -163,13 +158,14 @@ class RelayTransport:
         return _Arrivals(self)
 
     async def next(self) -> Arrival:
-        """What `arrivals` gives. Raises once for each outage and for a topic refused; reading on is always possible."""
+        """What `arrivals` gives. Raises once for each outage and for topics refused; reading on is always possible."""
         if self._news is not None:
             raise InvalidInput("These arrivals have a reader already: a transport has one.")
         await anyio.lowlevel.checkpoint()
         while (arrival := self._inbox.pop()) is None:
             if not self._open:
                 raise StopAsyncIteration
+            self._turned_away.tell()
             if self._bad_news is not None:
                 error, self._bad_news = self._bad_news, None
                 raise error
@@ -332,14 +328,17 @@ class RelayTransport:
         if refusal.request is not None:
             self._settle(refusal.request, refusal)
             return
-        topic = self._inbox.topic_of(refusal.watch or 0)
-        if topic is None or refusal.watch is None:
+        watch = refusal.watch or 0
+        topic = self._inbox.topic_of(watch)
+        if topic is None:
             return
-        said = f"{refusal.reason} {topic} is not watched."
         if refusal.final:
-            self._tell_reader(TransportRefused(said))
+            self._inbox.abandon(watch)
+            self._turned_away.add(refusal.reason)
+            self._wake_reader()
         else:
-            self._unserved.add(refusal.watch)
+            self._unserved.add(watch)
+            said = f"{refusal.reason} {topic} is not watched."
             self._tell_reader(TransportError(said, advice="It is asked for again."))
 
 

@@ -41,8 +41,14 @@ class Inbox:
         self._owed = 0
         self._number = 0
 
-    def size_with(self, topics: Collection[str]) -> int:
-        return len(self._topics.keys() | set(topics))
+    def fitting(self, topics: Mapping[str, bytes | None], limit: int | None) -> Mapping[str, bytes | None]:
+        """Those watched already, and of the others, in their order, as many as are then within the limit."""
+        if limit is None:
+            return topics
+        room = limit - len(self._topics)
+        others = [topic for topic in topics if topic not in self._topics]
+        too_many = set(others[max(0, room) :])
+        return {topic: cursor for topic, cursor in topics.items() if topic not in too_many}
 
     def add(self, topics: Mapping[str, bytes | None]) -> list[WatchTopic]:
         """Begin to watch; topics watched already must have been removed."""
@@ -63,6 +69,14 @@ class Inbox:
         self._held -= dropped
         self._owed += dropped
         return sorted(watched.number for watched in gone)
+
+    def abandon(self, number: int) -> str | None:
+        """The relay does not watch it and never will: it is asked for no more. What came of it stays to be read."""
+        watched = self._watches.pop(number, None)
+        if watched is None:
+            return None
+        del self._topics[watched.topic]
+        return watched.topic
 
     def wanted(self) -> list[WatchTopic]:
         """All that is watched, from where it stands: for a new connection."""
