@@ -107,6 +107,7 @@ def order_key(peer: bytes, clock: int, message_id: bytes) -> Key:
     return ("order", order_prefix(peer) + clock.to_bytes(8, "big") + message_id)
 
 
+@lru_cache(maxsize=1024)  # of public keys
 def order_prefix(peer: bytes) -> bytes:
     return sha256(peer).digest()[:16]
 
@@ -268,6 +269,11 @@ def read_own(value: bytes) -> Own:
     own = pb.Own()
     _parse(own, value, "own")
     return own
+
+
+@lru_cache(maxsize=64)  # of our own few offers, each in every message
+def own_public(value: bytes) -> bytes:
+    return read_own(value).public
 
 
 def read_self(value: bytes) -> Self:

@@ -111,9 +111,10 @@ class Node:
 
         def flow() -> Flow[Outcome]:  # however often it is tried, the text is signed once and keeps its id
             moment = runtime.moment()
-            if not composed:
+            again = bool(composed)
+            if not again:
                 composed.append((yield from runtime.engine.compose(identity, text, moment)))
-            return (yield from runtime.engine.send(identity, composed[0], moment))
+            return (yield from runtime.engine.send(identity, composed[0], moment, again=again))
 
         return Sent(await runtime.perform(flow), identity)
 

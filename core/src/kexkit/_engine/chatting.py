@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from attrs import frozen
-
 from kexkit import _records as records
 from kexkit._engine.requests import Draft, Flow, Moment, load, load_one
 from kexkit._engine.setting import Setting
 from kexkit._wire import application
 from kexkit._wire.chat_message import ONE_TO_ONE, TYPE, ChatText, encode, next_clock, parse, validate
-from kexkit.api import Device, Guarantee, Plain
+from kexkit.api import Device, Guarantee, Plain, value
 from kexkit.errors import Forged, Malformed, Refusal, Unsupported
 from kexkit.events import TextReceived, Unreadable
 from kexkit.limits import CLOCK_AHEAD_MS
 from kexkit.secp256k1 import compressed, uncompressed
 
 
-@frozen
+@value
 class Composed:
     """A text of ours, made once: whatever is tried again, its id stays."""
 

@@ -90,8 +90,9 @@ class Engine:
             raise UnknownPeer()
         return (yield from compose(draft, peer, text, moment))
 
-    def send(self, peer: bytes, composed: Composed, moment: Moment) -> Flow[Outcome]:
-        return (yield from sending.send(peer, composed, self.setting, moment, self._keys))
+    def send(self, peer: bytes, composed: Composed, moment: Moment, *, again: bool = True) -> Flow[Outcome]:
+        """Not `again`: it was composed just now, so that no earlier try of it can have been committed."""
+        return (yield from sending.send(peer, composed, self.setting, moment, self._keys, again=again))
 
     def receive(self, envelope: Envelope, moment: Moment) -> Flow[Outcome]:
         channels = self.channels_of(envelope.topic)

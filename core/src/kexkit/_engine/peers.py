@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from attrs import define, field
 
 from kexkit import _records as records
@@ -125,15 +123,21 @@ def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert) ->
 
 
 def targets(person: Person, setting: Setting) -> list[records.PeerDevice]:
-    """At most TARGETS devices, those that published last first; of our own only paired ones, never this one."""
-    ours = person.identity == setting.me.identity
+    """At most TARGETS devices: the one that published last, then those that have spoken to us, then the others. So a
+    new device is written to at once, and a flood of invented ones displaces none that is in use. Of our own only paired
+    ones, never this one."""
+    found = list(person.record.devices)
+    if person.identity == setting.me.identity:
+        found = [each for each in found if each.enabled and each.installation != setting.me.installation]
+    if len(found) > 1:
+        found.sort(key=last_published, reverse=True)
+    if len(found) > TARGETS:
+        found[1:] = sorted(found[1:], key=has_spoken, reverse=True)
+    return found[:TARGETS]
 
-    eligible: Iterable[records.PeerDevice] = (
-        device
-        for device in person.record.devices
-        if not ours or (device.enabled and device.installation != setting.me.installation)
-    )
-    return sorted(eligible, key=last_published, reverse=True)[:TARGETS]
+
+def has_spoken(device: records.PeerDevice) -> bool:
+    return any(not ref.ours or State(ref.state) is State.OPEN for ref in device.sessions)
 
 
 def add_session(
@@ -192,8 +196,10 @@ def follow(person: Person, installation: str, ref: records.SessionRef) -> None:
 
 def sealing_order(device: records.PeerDevice, mechanism: str) -> list[records.SessionRef]:
     """Sessions that may seal, best first: highest rank, then smallest id."""
-    usable = [ref for ref in device.sessions if ref.mechanism == mechanism and State(ref.state) in transitions.SEALS]
-    return sorted(usable, key=lambda ref: (-ref.rank, ref.id))
+    usable = [ref for ref in device.sessions if ref.mechanism == mechanism and ref.state in transitions.SEALS]
+    if len(usable) > 1:
+        usable.sort(key=lambda ref: (-ref.rank, ref.id))
+    return usable
 
 
 def advance(person: Person, ref: records.SessionRef, cause: Cause) -> bool:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 
-from attrs import frozen
-
 from kexkit import _records as records
 from kexkit._engine.bare import receive_bare
 from kexkit._engine.chatting import take_texts, unreadable_event
@@ -26,7 +24,7 @@ from kexkit._engine.wrapping import BARE_VERSION, ENVELOPE_VERSION, NO_INSTALLAT
 from kexkit._wire import payload26, waku
 from kexkit._wire.protocol_message import ProtocolMessage, parse
 from kexkit._wire.topics import PUBSUB_DEFAULT
-from kexkit.api import Device, Envelope, KeyExchange
+from kexkit.api import Device, Envelope, KeyExchange, value
 from kexkit.errors import (
     Forged,
     KexkitError,
@@ -44,7 +42,7 @@ DAY_MS = 24 * 3600 * 1000
 IDENTITY_BYTES = 33
 
 
-@frozen
+@value
 class Opened:
     """What spec 26 says of an envelope: who signed it, and what is in it."""
 

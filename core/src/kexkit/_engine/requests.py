@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from kexkit.api import Change, Context, Envelope, Key, Session, Versioned, value
 from kexkit.errors import PluginError
@@ -62,7 +62,7 @@ class Channel:
     """A topic that we listen to, and how what comes there is opened."""
 
     topic: str
-    name: str
+    name: str = field(repr=False)
     """what the topic and, if symmetric, its key are derived from"""
     symmetric: bool
     bare: bool = False
@@ -93,17 +93,19 @@ class Departure:
     peer: bytes = b""
 
 
-@define
 class Draft:
     """An operation's effects while it is being worked out. It becomes an Outcome, or is forgotten."""
 
-    given: dict[Key, int] = field(factory=dict)
-    put: dict[Key, bytes] = field(factory=dict, repr=False)
-    drop: set[Key] = field(factory=set)
-    events: list[Event] = field(factory=list, repr=False)
-    sessions: dict[bytes, LiveSession | None] = field(factory=dict, repr=False)
-    channels: list[Channel] = field(factory=list)
-    leave: list[Departure] = field(factory=list, repr=False)
+    __slots__ = ("channels", "drop", "events", "given", "leave", "put", "sessions")
+
+    def __init__(self) -> None:
+        self.given: dict[Key, int] = {}
+        self.put: dict[Key, bytes] = {}
+        self.drop: set[Key] = set()
+        self.events: list[Event] = []
+        self.sessions: dict[bytes, LiveSession | None] = {}
+        self.channels: list[Channel] = []
+        self.leave: list[Departure] = []
 
     def rely(self, key: Key, row: Versioned | None) -> None:
         """The decision rests on this row as it was read."""

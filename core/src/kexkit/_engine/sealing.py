@@ -60,9 +60,9 @@ def choose(device: records.PeerDevice, setting: Setting) -> KeyExchange:
         raise NoCommonMechanism("Its contact code says that it has a newer offer, which has not come yet.")
     offered = mechanisms_of(device)
     for exchange in setting.exchanges:
-        if exchange.name in offered and setting.allows(exchange):
+        if exchange.name in offered and exchange.name in setting.allowed:
             return exchange
-    here = ", ".join(exchange.name for exchange in setting.exchanges if setting.allows(exchange)) or "none"
+    here = ", ".join(exchange.name for exchange in setting.exchanges if exchange.name in setting.allowed) or "none"
     if offered and not any(name in setting.by_name for name in offered):
         raise MechanismMissing(
             f"The peer offers {', '.join(offered)}; allowed here: {here}.",
@@ -101,10 +101,11 @@ def _seal_for_device(
     too_weak = False
     for ref in sealing_order(device, exchange.name):
         session = yield from live(draft, ref.id)
-        if session is None or session.session.grade is None:
+        grade = session.session.grade if session is not None else None
+        if session is None or grade is None:
             continue  # worn out: another one begins
-        if setting.policy.permits(session.session.grade):
-            heard = State(ref.state) is State.OPEN
+        if setting.policy.permits(grade):
+            heard = ref.state == State.OPEN
             return [seal_in(draft, exchange, session, device.installation, body, moment, heard=heard)]
         too_weak = True
     if too_weak:

@@ -16,12 +16,13 @@ from kexkit.events import Delivery, DeliveryChanged, Waiting
 from kexkit.limits import FLUSH_BATCH
 
 
-def send(peer: bytes, composed: Composed, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[Outcome]:
+def send(
+    peer: bytes, composed: Composed, setting: Setting, moment: Moment, keys: TopicKeys, *, again: bool
+) -> Flow[Outcome]:
     """Seal a composed text for the peer's devices, and a copy for our own."""
     draft = Draft()
     key = records.text_key(composed.message_id)
-    known = yield from load_one(draft, key)
-    if known is not None:  # an earlier try of the same send was committed after all
+    if again and (yield from load_one(draft, key)) is not None:  # an earlier try was committed after all
         return draft.outcome(composed.message_id)
     draft.rely(key, None)
     person = yield from load_person(draft, peer)
@@ -75,9 +76,9 @@ def _dispatch(
 def _copy_to_own_devices(
     draft: Draft, composed: Composed, setting: Setting, moment: Moment, keys: TopicKeys
 ) -> Flow[None]:
-    ourselves = yield from load_person(draft, setting.me.identity)
-    if not ourselves.record.devices:
+    if (yield from load_one(draft, records.peer_key(setting.me.identity))) is None:
         return
+    ourselves = yield from load_person(draft, setting.me.identity)
     parts = yield from seal_for(draft, ourselves, composed.wrapped, setting, moment)
     sealed = [part for part in parts if isinstance(part, Sealed)]
     envelopes = yield from envelopes_to(draft, ourselves, sealed, setting, moment, keys)

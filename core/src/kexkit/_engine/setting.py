@@ -22,6 +22,8 @@ class Setting:
     by_name: Mapping[str, KeyExchange] = field(init=False)
     slot: KeyExchange | None = field(init=False)
     """the one whose frames are Status's map, and whose offer is Status's bundle"""
+    allowed: frozenset[str] = field(init=False)
+    """names that policy lets us use for what we send"""
 
     @by_name.default
     def _by_name(self) -> Mapping[str, KeyExchange]:
@@ -34,14 +36,16 @@ class Setting:
             raise PluginError(f"Two key exchanges claim Status's slot: {slots[0].name} and {slots[1].name}.")
         return slots[0] if slots else None
 
+    @allowed.default
+    def _allowed(self) -> frozenset[str]:
+        """By their names, and by what they can reach at best."""
+        able = (exchange for exchange in self.exchanges if self.policy.require in exchange.guarantees)
+        return frozenset(exchange.name for exchange in able if self.policy.allows(exchange.name))
+
     @property
     def signs_offers(self) -> bool:
         """Status's bundle speaks for the slot alone; any other mechanism is advertised by a signed offer."""
         return len(self.exchanges) > (self.slot is not None)
-
-    def allows(self, exchange: KeyExchange) -> bool:
-        """By its name, and by what it can reach at best."""
-        return self.policy.allows(exchange.name) and self.policy.require in exchange.guarantees
 
     def usable(self, mechanism: str) -> KeyExchange | None:
         """Loaded here and allowed by policy."""

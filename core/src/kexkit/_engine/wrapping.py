@@ -47,31 +47,36 @@ def message_around(
     offers: tuple[bytes, ...] = ()
     if setting.slot is not None:
         row = yield from load_one(draft, records.own_key(setting.slot.name))
-        bundles = (records.read_own(row.value).public,) if row is not None else ()
+        bundles = (records.own_public(row.value),) if row is not None else ()
     if setting.signs_offers:
         row = yield from load_one(draft, records.SIGNED_OFFER)
-        offers = (records.read_own(row.value).public,) if row is not None else ()
-    slots = {one.installation or NO_INSTALLATION: one.frame for one in sealed if one.exchange.carriage is Carriage.SLOT}
-    frames = tuple(
-        Frame(one.installation, one.exchange.name, one.frame)
-        for one in sealed
-        if one.exchange.carriage is Carriage.FRAME
-    )
-    return ProtocolMessage(setting.me.installation, bundles, slots, public, offers, frames)
+        offers = (records.own_public(row.value),) if row is not None else ()
+    slots: dict[str, bytes] = {}
+    frames: list[Frame] = []
+    for one in sealed:
+        if one.exchange.carriage is Carriage.SLOT:
+            slots[one.installation or NO_INSTALLATION] = one.frame
+        else:
+            frames.append(Frame(one.installation, one.exchange.name, one.frame))
+    return ProtocolMessage(setting.me.installation, bundles, slots, public, offers, tuple(frames))
 
 
 def envelopes_to(
     draft: Draft, person: Person, sealed: Sequence[Sealed], setting: Setting, moment: Moment, keys: TopicKeys
 ) -> Flow[list[Envelope]]:
     """All texts beside one another in one envelope; a handshake's frame, and a BARE one, each in its own."""
-    envelopes = [
-        Envelope(one.to, one.frame, BARE_VERSION, moment.sequence())
-        for one in sealed
-        if one.exchange.carriage is Carriage.BARE and one.to is not None
-    ]
-    mapped = [one for one in sealed if one.exchange.carriage is not Carriage.BARE]
-    groups = [[one] for one in mapped if one.flight] + [[one for one in mapped if not one.flight]]
-    for group in groups:
+    envelopes: list[Envelope] = []
+    groups: list[list[Sealed]] = []
+    texts: list[Sealed] = []
+    for one in sealed:
+        if one.exchange.carriage is Carriage.BARE:
+            if one.to is not None:
+                envelopes.append(Envelope(one.to, one.frame, BARE_VERSION, moment.sequence()))
+        elif one.flight:
+            groups.append([one])
+        else:
+            texts.append(one)
+    for group in (*groups, texts):
         if group:
             message = yield from message_around(draft, group, setting)
             shared = person.identity != setting.me.identity and shares_topic(person, group)
