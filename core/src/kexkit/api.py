@@ -412,7 +412,10 @@ class Transport(Protocol):
         ...
 
     async def watch(self, topics: Mapping[str, bytes | None]) -> None:
-        """Adds: the past from the cursor (None: all there is), then live. Returns at once; survives reconnection."""
+        """Adds: the past from the cursor (None: all there is), then live. Returns at once; survives reconnection.
+
+        TransportRefused: some did not fit; the others are watched.
+        """
         ...
 
     async def unwatch(self, topics: Collection[str]) -> None: ...

@@ -164,7 +164,7 @@ class TransportError(KexkitError):
 
 
 class TransportRefused(TransportError):
-    """The network refused the envelope, and will again. It stays in the outbox."""
+    """The network refused, and will again. An envelope stays in the outbox."""
 
 
 # --- a plugin's ------------------------------------------------------------------------------------------------------
