@@ -86,6 +86,24 @@ def test_after_a_store_is_lost_both_ends_find_into_a_new_session(mechanism: Mech
 
 
 @EACH
+def test_the_newest_of_many_installations_is_written_to_before_it_has_said_anything(mechanism: Mechanism) -> None:
+    """Four reinstallations, each of which spoke; the fifth has only published."""
+    with a_world(9, mechanism) as world:
+        world.introduce()
+        for _ in range(5):
+            world.send("bob", "alice")
+            world.settle()
+            world.clock.now += HOUR
+            world.lose_store("bob")
+            world.introduce(("bob", "alice"))
+            world.clock.now += 7 * HOUR
+            world.quiesce(hours=0)
+        world.send("alice", "bob", "to the fifth")
+        world.settle()
+        assert world.told("bob") == ["to the fifth"]
+
+
+@EACH
 def test_after_both_lose_their_stores_they_only_have_to_add_each_other(mechanism: Mechanism) -> None:
     with a_world(5, mechanism) as world:
         world.introduce()
