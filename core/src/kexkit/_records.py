@@ -5,16 +5,19 @@ Ids sort bytewise, so every number in one is big-endian and every variable part 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from google.protobuf.message import DecodeError, Message
 
 from kexkit._pb.record import record_pb2 as pb
-from kexkit.api import Change, Device, Envelope, Key, Row
-from kexkit.errors import StoreCorrupt, StoreNewer
+from kexkit.api import Change, Device, Envelope, Key, Row, Versioned
+from kexkit.errors import KexkitError, StoreCorrupt, StoreNewer
+
+T = TypeVar("T")
 
 FORMAT: Final = 1
 """of `Peer` and `Self` rows; a row with a higher one was written by newer code"""
@@ -175,10 +178,19 @@ def prefix_end(prefix: bytes) -> bytes | None:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
+def quietly(read: Callable[[Versioned], T], row: Versioned) -> T:
+    """What reading a damaged row raises ends here: the locals behind it hold texts and keys."""
+    try:
+        return read(row)
+    except KexkitError as error:
+        error.__context__ = None
+        raise error.with_traceback(None) from None
+
+
 @frozen
 class StoredSession:
     mechanism: str
-    snapshot: bytes
+    snapshot: bytes = field(repr=False)
 
 
 def write_session(mechanism_prefix: bytes, snapshot: bytes) -> bytes:

@@ -16,9 +16,10 @@ from kexkit._engine.engine import Engine
 from kexkit._engine.requests import Flow, Moment, Outcome
 from kexkit._engine.setting import Setting
 from kexkit._shell.runtime import Runtime
-from kexkit.api import Answer, Context, Device, Guarantee, Identity, KeyExchange, Store, Transport
+from kexkit._wire.chat_message import ChatText
+from kexkit.api import Answer, Context, Device, Guarantee, Identity, KeyExchange, Store, Transport, Versioned
 from kexkit.contact import ContactCode, parse_contact_code
-from kexkit.errors import InvalidInput, UnknownPeer
+from kexkit.errors import InvalidInput, KexkitError, UnknownPeer
 from kexkit.events import Delivery, Event, Question
 from kexkit.identity import SoftwareIdentity
 from kexkit.policy import Policy
@@ -106,17 +107,9 @@ class Node:
     async def send(self, peer: bytes | Contact, text: str) -> Sent:
         """Returns once the sealed text is committed. It leaves by itself, now or when the network is back."""
         identity = peer.identity if isinstance(peer, Contact) else peer
-        runtime = self._runtime
-        composed: list[Composed] = []
-
-        def flow() -> Flow[Outcome]:  # however often it is tried, the text is signed once and keeps its id
-            moment = runtime.moment()
-            again = bool(composed)
-            if not again:
-                composed.append((yield from runtime.engine.compose(identity, text, moment)))
-            return (yield from runtime.engine.send(identity, composed[0], moment, again=again))
-
-        return Sent(await runtime.perform(flow), identity)
+        flow = _sending(self._runtime, identity, text)
+        del text  # or the traceback of an error would show it
+        return Sent(await self._runtime.perform(flow), identity)
 
     def events(self) -> AsyncIterator[Event]:
         """Durable events until acknowledged, over restarts too, and whatever happens. A new reader ends the last."""
@@ -131,9 +124,10 @@ class Node:
 
     async def answer(self, question: Question, value: bytes) -> bool:
         """What a person says to a session's question. False: that session is over."""
-        runtime = self._runtime
+        runtime, cue = self._runtime, Answer(value)
+        del value  # or the traceback of an error would show it
         answered: bool = await runtime.perform(
-            lambda: runtime.engine.cue(question.session_id, Answer(value), runtime.moment(), question.receipt)
+            lambda: runtime.engine.cue(question.session_id, cue, runtime.moment(), question.receipt)
         )
         return answered
 
@@ -150,7 +144,7 @@ class Node:
         for message_id in ids:
             row = texts.get(records.text_key(message_id))
             if row is not None:
-                found.append(_stored_text(message_id, records.read_text(row.value)))
+                found.append(_stored_text(message_id, *records.quietly(_read_text, row)))
         return found[::-1]
 
     async def delivery(self, message_id: bytes) -> Delivery:
@@ -158,7 +152,7 @@ class Node:
         row = (await self._runtime.store.load((key,))).get(key)
         if row is None:
             raise InvalidInput("No such text here.")
-        return _delivery(records.read_text(row.value))
+        return records.quietly(lambda row: _delivery(records.read_text(row.value)), row)
 
     async def flushed(self) -> None:
         """Wait until the network has everything that could be sealed. Put a time limit around it."""
@@ -175,8 +169,26 @@ def _delivery(text: records.Text) -> Delivery:
     return Delivery.STORED if text.pending == 0 else Delivery.QUEUED
 
 
-def _stored_text(message_id: bytes, text: records.Text) -> StoredText:
-    chat = chat_of(text)
+def _sending(runtime: Runtime, identity: bytes, text: str) -> Callable[[], Flow[Outcome]]:
+    """However often it is tried, the text is signed once and keeps its id."""
+    composed: list[Composed] = []
+
+    def flow() -> Flow[Outcome]:
+        moment = runtime.moment()
+        again = bool(composed)
+        if not again:
+            composed.append((yield from runtime.engine.compose(identity, text, moment)))
+        return (yield from runtime.engine.send(identity, composed[0], moment, again=again))
+
+    return flow
+
+
+def _read_text(row: Versioned) -> tuple[records.Text, ChatText]:
+    text = records.read_text(row.value)
+    return text, chat_of(text)
+
+
+def _stored_text(message_id: bytes, text: records.Text, chat: ChatText) -> StoredText:
     return StoredText(
         message_id,
         text.peer,
@@ -246,18 +258,26 @@ async def _ourselves(store: Store, identity: Identity | None, rng: Callable[[int
     """Our identity and installation; made and committed before anything else happens."""
     row = (await store.load((records.SELF,))).get(records.SELF)
     if row is not None:
-        stored = records.read_self(row.value)
-        kept = identity if identity is not None else SoftwareIdentity(stored.secret)
-        return kept, stored.installation
+        return records.quietly(lambda row: _read_self(row, identity), row)
     made = SoftwareIdentity.generate(rng) if identity is None else None
     installation = str(uuid.UUID(bytes=rng(16), version=4))
-    content = records.Self(
-        format=records.FORMAT, secret=made.expose_secret() if made else b"", installation=installation
-    )
-    await store.apply(records.first_row(records.SELF, records.write(content)))
+    try:
+        await store.apply(records.first_row(records.SELF, _write_self(made, installation)))
+    except KexkitError as error:  # the locals of a store that fails may hold what it was to keep
+        raise error.with_traceback(None) from None
     chosen = identity if identity is not None else made
     assert chosen is not None
     return chosen, installation
+
+
+def _read_self(row: Versioned, identity: Identity | None) -> tuple[Identity, str]:
+    stored = records.read_self(row.value)
+    return identity if identity is not None else SoftwareIdentity(stored.secret), stored.installation
+
+
+def _write_self(made: SoftwareIdentity | None, installation: str) -> bytes:
+    secret = made.expose_secret() if made is not None else b""
+    return records.write(records.Self(format=records.FORMAT, secret=secret, installation=installation))
 
 
 __all__ = ["Contact", "Node", "Sent", "StoredText", "open_node"]

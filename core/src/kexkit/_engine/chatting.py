@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from attrs import field
+
 from kexkit import _records as records
 from kexkit._engine.requests import Draft, Flow, Moment, load, load_one
 from kexkit._engine.setting import Setting
@@ -21,7 +23,7 @@ class Composed:
     """A text of ours, made once: whatever is tried again, its id stays."""
 
     message_id: bytes
-    wrapped: bytes
+    wrapped: bytes = field(repr=False)
     clock: int
 
 

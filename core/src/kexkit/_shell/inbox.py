@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 import anyio
 
@@ -63,7 +64,7 @@ class Inbox:
         await self._bell.wait()
 
     async def read(self, key: Key, row: Versioned) -> DurableEvent | None:
-        entry = records.read_inbox(row.value)
+        entry = records.quietly(lambda row: records.read_inbox(row.value), row)
         if entry.WhichOneof("event") == "unreadable":
             return unreadable_event(key[1], entry.unreadable)
         if entry.WhichOneof("event") == "question":
@@ -71,8 +72,12 @@ class Inbox:
         found = (await self._store.load((records.text_key(entry.text),))).get(records.text_key(entry.text))
         if found is None:
             return None
-        text = records.read_text(found.value)
-        return text_event(key[1], entry.text, text, chat_of(text))
+        return records.quietly(partial(_read_text_event, key[1], entry.text), found)
+
+
+def _read_text_event(receipt: bytes, message_id: bytes, row: Versioned) -> TextReceived:
+    text = records.read_text(row.value)
+    return text_event(receipt, message_id, text, chat_of(text))
 
 
 class Reader:
