@@ -31,10 +31,10 @@ from kexkit._engine.wrapping import (
     queue,
 )
 from kexkit._wire import application
-from kexkit._wire.offers import Entry, OfferBody, check_signature, read, sign
+from kexkit._wire.offers import Entry, OfferBody, SignedOffer, check_signature, read, sign
 from kexkit.api import Advert, Device, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
-from kexkit.errors import Forged, InvalidInput, OfferExpired, OfferNotYetValid
+from kexkit.errors import Forged, InvalidInput, OfferExpired, OfferNotYetValid, Refusal
 from kexkit.limits import OWN_OFFER_LIFETIME_MS
 
 CONTACT_CODE_ADVERTISEMENT = 15
@@ -164,10 +164,9 @@ def note_bundles(
             continue  # one of the two clocks is off: that is no reason not to read what stands beside the bundle
         if any(advert.device.identity != person.identity for advert in adverts):
             raise Forged("A bundle speaks for somebody else than its sender.")
-        for advert in adverts:
-            _keep_advert(draft, person, exchange.name, advert, setting, moment)
-        person.record.bundle_digest = digest
-        person.changed = True
+        news = [_keep_advert(draft, person, exchange.name, advert, setting, moment) for advert in adverts]
+        if any(news):  # an old one that comes again shall leave no trace
+            person.record.bundle_digest = digest
 
 
 def offers_in_season(offers: tuple[bytes, ...], person: Person, moment: Moment) -> tuple[bytes, ...]:
@@ -193,23 +192,39 @@ def note_offers(draft: Draft, person: Person, offers: tuple[bytes, ...], setting
         device = ensure_device(person, offer.body.installation)
         if device is None:
             continue
-        maker = Device(person.identity, offer.body.installation)
-        for entry in offer.body.entries:
-            exchange = setting.by_name.get(entry.name)
-            if exchange is None or exchange is setting.slot:
-                continue
-            for advert in _read(exchange, entry.public, maker, moment):
-                if advert.device != maker:
-                    raise Forged("An offer speaks for another device than its maker.")
-                until = min(advert.expires, offer.body.not_after * 1000)
-                placed = evolve(advert, issued=offer.body.seq * NS_IN_MS, expires=until)
-                _keep_advert(draft, person, entry.name, placed, setting, moment)
-        names = [entry.name for entry in offer.body.entries]
+        names = _note_entries(draft, person, offer, setting, moment)
         if names != list(device.offered) or device.offer_seq < device.pin:
             awaken(draft, person.identity, moment)
         device.offer_seq = offer.body.seq
         device.offered[:] = names
         person.changed = True
+
+
+def _note_entries(draft: Draft, person: Person, offer: SignedOffer, setting: Setting, moment: Moment) -> list[str]:
+    """The mechanisms that are offered to us. One whose public bytes its plugin refuses is not (two people may have
+    configured it differently), and spoils the offer only if nothing else in it could be used."""
+    body = offer.body
+    maker = Device(person.identity, body.installation)
+    names: list[str] = []
+    refusal: Refusal | None = None
+    for entry in body.entries:
+        exchange = setting.by_name.get(entry.name)
+        if exchange is not None and exchange is not setting.slot:
+            try:
+                adverts = _read(exchange, entry.public, maker, moment)
+            except Refusal as refused:
+                refusal = refused
+                continue
+            if any(advert.device != maker for advert in adverts):
+                raise Forged("An offer speaks for another device than its maker.")
+            for advert in adverts:
+                until = min(advert.expires, body.not_after * 1000)
+                placed = evolve(advert, issued=body.seq * NS_IN_MS, expires=until)
+                _keep_advert(draft, person, entry.name, placed, setting, moment)
+        names.append(entry.name)
+    if refusal is not None and not any(name in setting.by_name for name in names):
+        raise refusal
+    return names
 
 
 def _read(exchange: KeyExchange, public: bytes, maker: Device, moment: Moment) -> tuple[Advert, ...]:
@@ -218,15 +233,18 @@ def _read(exchange: KeyExchange, public: bytes, maker: Device, moment: Moment) -
 
 def _keep_advert(
     draft: Draft, person: Person, mechanism: str, advert: Advert, setting: Setting, moment: Moment
-) -> None:
+) -> bool:
+    """True: it says something new."""
     if advert.device == setting.me:
-        return
+        return False
     changed = person.changed
     person.changed = False
     note_advert(draft, person, mechanism, advert)
-    if person.changed:
+    news = person.changed
+    if news:
         awaken(draft, person.identity, moment)
-    person.changed = person.changed or changed
+    person.changed = news or changed
+    return news
 
 
 def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[Outcome]:
