@@ -27,7 +27,7 @@ from tests.attacks.forging import (
     posted,
     receive,
 )
-from tests.world.mechanisms import BOTH, EACH, X3DH_ALONE, Mechanism
+from tests.world.mechanisms import BOTH, EACH, PSK, X3DH_ALONE, Mechanism
 from tests.world.peer import Peer
 from tests.world.world import DAY, World, a_world
 
