@@ -83,8 +83,8 @@ async def test_a_frame_that_nobody_expects_is_passed_over() -> None:
         await anyio.sleep(0.2)  # what opening a node plans is worked off
         before = lasting(store)
         topic = "/kexkit/1/toy-ladder/proto"
-        network.inject(Envelope(topic, bytes(16) + b"x", 2, 1))
-        network.inject(Envelope(topic, b"short", 2, 2))
+        network.inject(Envelope(topic, bytes(16) + b"x", 2, 1), logged=True)
+        network.inject(Envelope(topic, b"short", 2, 2), logged=True)
         await network.settle()
         await anyio.sleep(0.1)
         assert lasting(store) == before

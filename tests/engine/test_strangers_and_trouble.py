@@ -11,7 +11,17 @@ from uuid import uuid4
 
 import anyio
 import pytest
-from kexkit import Node, Question, SoftwareIdentity, TextReceived, Unreadable, Waiting, open_node, parse_contact_code
+from kexkit import (
+    FrameRefused,
+    Node,
+    Question,
+    SoftwareIdentity,
+    TextReceived,
+    Unreadable,
+    Waiting,
+    open_node,
+    parse_contact_code,
+)
 from kexkit import _records as records
 from kexkit._engine import bare, chatting, sending, strangers
 from kexkit._wire import payload26, topics
@@ -83,9 +93,9 @@ async def test_a_stranger_who_says_nothing_readable_leaves_nothing_behind() -> N
     network, store = MemoryNetwork(), MemoryStore()
     async with node(network, "bob", store) as bob:
         for _ in range(3):
-            network.inject(junk_of_a_stranger(bob.identity))
-        await network.settle()
-        await anyio.sleep(0.1)
+            network.inject(junk_of_a_stranger(bob.identity), logged=True)
+        refused = [event for event in await told(bob) if isinstance(event, FrameRefused)]
+        assert len(refused) == 3
         assert not [key for key in store.dump() if key[0] in {"peer", "stranger", "session", "held", "inbox"}]
 
 
@@ -215,9 +225,11 @@ async def test_openings_of_nobody_do_not_keep_somebody_out(monkeypatch: pytest.M
         public = records.read_own(store.dump()[offer][0]).public
         for number in range(5):
             frame = tag_of(b"offer", public) + public_of(bytes((number + 1,)) * 32)
-            network.inject(Envelope(TOPIC, frame, 2, number))
+            network.inject(Envelope(TOPIC, frame, 2, number), logged=True)
+        with anyio.fail_after(PATIENCE):
+            while len([key for key in store.dump() if key[0] == "half"]) < 3:
+                await anyio.sleep(0.01)
         await network.settle()
-        await anyio.sleep(0.2)
         assert len([key for key in store.dump() if key[0] == "half"]) == 3
         await alice.send(await alice.add(code.to_text()), "let me in")
         event = await until(bob, TextReceived)

@@ -18,7 +18,7 @@ from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, li
 from kexkit._engine.setting import Setting
 from kexkit._transitions import State
 from kexkit._wire.offers import bare_digest, opening_bind
-from kexkit.api import Advert, Device, KeyExchange, Opening, Step, value
+from kexkit.api import Advert, Device, Guarantee, KeyExchange, Opening, Step, value
 from kexkit.errors import MechanismMissing, NoCommonMechanism, NoOffer
 from kexkit.events import SessionOpened
 
@@ -98,7 +98,7 @@ def _seal_for_device(
         exchange = choose(device, setting)
     except NoCommonMechanism as refusal:
         return [Postponed(device.installation, str(refusal))]
-    too_weak = False
+    weak: Guarantee | None = None
     for ref in sealing_order(device, exchange.name):
         session = yield from live(draft, ref.id)
         grade = session.session.grade if session is not None else None
@@ -107,9 +107,9 @@ def _seal_for_device(
         if setting.policy.permits(grade):
             heard = ref.state == State.OPEN
             return [seal_in(draft, exchange, session, device.installation, body, moment, heard=heard)]
-        too_weak = True
-    if too_weak:
-        return [Postponed(device.installation, "the session does not yet give what the policy demands")]
+        weak = grade
+    if weak is not None:
+        return [Postponed(device.installation, _too_weak(weak, setting))]
     if any(ref.mechanism == exchange.name and State(ref.state) is State.OPENING for ref in device.sessions):
         return [Postponed(device.installation, "the handshake is under way")]
     stored = advert_of(device, exchange.name)
@@ -161,9 +161,16 @@ def _begin(
     yield from add_session(draft, person, device, exchange, session, ours=True, moment=moment)
     leaving: list[Sealed | Postponed] = list(flights(device.installation, exchange, step))
     if not setting.policy.permits(session.session.grade):
-        return [*leaving, Postponed(device.installation, "the session does not yet give what the policy demands")]
+        weak = session.session.grade
+        reason = "the handshake is under way" if weak is None else _too_weak(weak, setting)
+        return [*leaving, Postponed(device.installation, reason)]
     draft.events.append(opened_event(person, device.installation, session, ours=True))
     return [*leaving, seal_in(draft, exchange, session, device.installation, body, moment)]
+
+
+def _too_weak(grade: Guarantee, setting: Setting) -> str:
+    lacking = " and ".join((one.name or "").lower().replace("_", " ") for one in setting.policy.require & ~grade)
+    return f"the session does not give {lacking} yet, which the policy demands"
 
 
 def flights(installation: str, exchange: KeyExchange, step: Step) -> list[Sealed]:

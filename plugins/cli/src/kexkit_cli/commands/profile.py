@@ -12,7 +12,7 @@ from kexkit.errors import InvalidInput
 
 from kexkit_cli.console import Console
 from kexkit_cli.exits import NoSuchProfile
-from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.invocation import DEFAULT_PROFILE, Command, Invocation, of
 from kexkit_cli.opening import Opened, chosen_store, chosen_transport, opened, opened_at, policy_of
 from kexkit_cli.profiles import Profile, checked_name, config_of, make_profile, the_profile, write_config
 
@@ -99,7 +99,8 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         console.raw(f"{console.styled(f'{head:9}', 'dim')}")
         console.say(content)
     if made:
-        console.note("Your profile is made. Next: kexkit contact, and let somebody add that code.")
+        named = "" if work.profile.name == DEFAULT_PROFILE else f" --profile {work.profile.name}"
+        console.note(f"Your profile is made. Next: kexkit{named} contact, and let somebody add that code.")
 
 
 @click.command(cls=Command)

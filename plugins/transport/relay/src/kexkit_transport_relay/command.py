@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import ssl
 import sys
@@ -84,7 +85,7 @@ def relay(
         publish_rate=publish_rate,
         topics=max_topics,
     )
-    folder = data or platformdirs.user_data_path("kexkit") / "relay"
+    folder = data or _home() / "relay"
     try:
         context.exit(anyio.run(_run, folder, host, port, quotas, _tls(tls_certificate, tls_key), as_json))
     except KeyboardInterrupt:
@@ -92,6 +93,12 @@ def relay(
     except KexkitError as error:
         click.echo(f"kexkit relay: {error}", err=True)
         context.exit(1)
+
+
+def _home() -> Path:
+    """Where `kexkit` keeps everything else of this user's."""
+    chosen = os.environ.get("KEXKIT_HOME")
+    return Path(chosen) if chosen else platformdirs.user_data_path("kexkit")
 
 
 def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
