@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from kexkit import _records as records
 from kexkit._engine.engine import Engine
@@ -67,9 +68,13 @@ class Runtime:
     # --- for the node ------------------------------------------------------------------------------------------------
 
     async def perform(self, flow: Callable[[], Flow[Outcome]]) -> Any:
-        if not self._open:
-            raise NodeClosed()
-        return await self.writer.perform(flow)
+        try:
+            if not self._open:
+                raise NodeClosed()
+            return await self.writer.perform(flow)
+        except NodeClosed:  # closed by a cancellation that is the caller's too: it is that which they shall see
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            raise
 
     async def ask(self, flow: Callable[[], Flow[T]]) -> T:
         """A question that changes nothing."""
