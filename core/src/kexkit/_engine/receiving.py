@@ -22,6 +22,7 @@ from kexkit._engine.setting import Setting
 from kexkit._engine.strangers import admit, check_heard
 from kexkit._engine.wrapping import BARE_VERSION, ENVELOPE_VERSION, NO_INSTALLATION, TopicKeys, envelopes_to, queue
 from kexkit._wire import payload26, waku
+from kexkit._wire.offers import is_mechanism_name
 from kexkit._wire.protocol_message import ProtocolMessage, parse
 from kexkit._wire.topics import PUBSUB_DEFAULT
 from kexkit.api import Device, Envelope, KeyExchange, value
@@ -169,6 +170,8 @@ def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExch
     for frame in message.frames:
         if frame.installation != setting.me.installation:
             continue
+        if not is_mechanism_name(frame.mechanism):
+            raise Malformed("A frame names no mechanism.")
         exchange = setting.usable(frame.mechanism)
         if exchange is None:
             raise MechanismMissing(f"A message came over {frame.mechanism}, which is not enabled here.")
