@@ -92,5 +92,5 @@ async def flushed(*nodes: Node) -> None:
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     with anyio.fail_after(PATIENCE):
-        while not await holds():  # noqa: ASYNC110  what is waited for has no event to wait on
+        while not await holds():
             await anyio.sleep(0.005)

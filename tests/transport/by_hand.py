@@ -144,5 +144,5 @@ async def narrow(url: str) -> AsyncIterator[tuple[ByHand, SocketStream]]:
 
 async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  what is waited for tells nobody
+        while not condition():
             await anyio.sleep(0.005)

@@ -145,7 +145,7 @@ class ForgetsWhatIsNotRead(Honest):
 
 class AnswersOnlyReaders(Honest):
     async def publish(self, envelope: Envelope) -> None:
-        while len(self.flights) > 20:  # noqa: ASYNC110  the defect
+        while len(self.flights) > 20:
             await anyio.sleep(0.01)
         await super().publish(envelope)
 

@@ -127,13 +127,13 @@ async def nap(seconds: float) -> None:
 
 async def reached(what: set[Envelope], count: int) -> None:
     with anyio.fail_after(SECONDS):
-        while len(what) < count:  # noqa: ASYNC110  what is waited for tells nobody
+        while len(what) < count:
             await anyio.sleep(0.01)
 
 
 async def reached_all(what: list[Envelope], wanted: set[Envelope]) -> None:
     with anyio.fail_after(SECONDS):
-        while not wanted <= set(what):  # noqa: ASYNC110  as above
+        while not wanted <= set(what):
             await anyio.sleep(0.05)
 
 
