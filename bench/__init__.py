@@ -1,0 +1,1 @@
+"""How fast kexkit is, as ratios to its neighbours measured in one process. See README.md; run `python -m bench`."""
