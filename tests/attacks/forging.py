@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from random import Random
 
 from attrs import evolve
@@ -18,6 +19,7 @@ from tests.world.mechanisms import Mechanism
 from tests.world.peer import Peer
 from tests.world.world import World, a_world
 
+_numbers = count(1)
 PEOPLE = ("alice", "bob", "mallory")
 
 
@@ -91,7 +93,7 @@ def some_bits(raw: bytes, random: Random, count: int) -> list[int]:
 
 def seal_body(peer: Peer, to: bytes, body: bytes) -> Envelope:
     """Anything at all through a genuine session: what a peer whose program is evil can do."""
-    composed = Composed(Random(body).randbytes(32), body, 1)
+    composed = Composed(next(_numbers).to_bytes(32, "big"), body, 1)
     peer.perform(lambda: peer.engine.send(to, composed, peer.moment()))
     return peer.queue[-1].envelope
 
