@@ -137,9 +137,7 @@ def start_up() -> Case | str:
     if not starting.works(words):
         return "kexkit --help does not run"
     contestants = (starting.process("kexkit --help", words), starting.bare())
-    return Case(
-        "start-up", "kexkit --help against python -I -c pass, whole processes; µs", contestants, most=6.0, clock="wall"
-    )
+    return Case("start-up", "kexkit --help against python -I -c pass, whole processes; µs", contestants, most=6.0)
 
 
 NAMES = (

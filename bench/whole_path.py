@@ -36,7 +36,7 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Device_:
+class Installation:
     """An engine, its writer, its store. What leaves is collected here instead of being published."""
 
     def __init__(self, installation: str, store: SqliteStore) -> None:
@@ -106,7 +106,7 @@ class Couple:
             for name in ("alice", "bob")
         ]
         self.runner = exits.enter_context(asyncio.Runner())
-        self.alice, self.bob = Device_(ALICE, stores[0]), Device_(BOB, stores[1])
+        self.alice, self.bob = Installation(ALICE, stores[0]), Installation(BOB, stores[1])
         self.run(self._meet())
         exits.callback(lambda: self.run(self._stop()))
 
@@ -126,7 +126,7 @@ class Couple:
         for device in (self.alice, self.bob):
             await device.tick()
 
-    async def carry(self, sender: Device_, reader: Device_) -> None:
+    async def carry(self, sender: Installation, reader: Installation) -> None:
         sender.left.clear()
         await sender.send(reader.me.identity, "how do you do")
         for envelope in sender.left:
