@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine.chatting import chat_id_of
 from kexkit._wire import application
