@@ -77,13 +77,7 @@ class DurableTalker(Talker):
         super().__init__(party, peer, session)
         self._sequence = 0
 
-    def sealed(self, draft: Draft, frame: bytes) -> None:
-        self._commit(draft, "outbox", frame)
-
-    def opened(self, draft: Draft, body: bytes) -> None:
-        self._commit(draft, "inbox", body)
-
-    def _commit(self, draft: Draft, table: str, content: bytes) -> None:
+    def write(self, table: str, draft: Draft, content: bytes) -> None:
         self._sequence += 1
         draft.write(records.sequence_key(table, self._sequence), content)
         self.party.rows.apply(draft.outcome().change)

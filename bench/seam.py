@@ -12,10 +12,23 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from kexkit import secp256k1
-from kexkit._engine.drawer import Fetched, ask, keep, take
+from kexkit._engine.drawer import Fetched, ask, guarded, keep, take
 from kexkit._engine.requests import Draft, Flow, LiveSession, Load, Moment, T
 from kexkit._engine.sealing import bind_of, seal_in
-from kexkit.api import Advert, Change, Context, Device, Key, KeyExchange, Offer, Opening, Step, Versioned
+from kexkit.api import (
+    NOTHING,
+    Advert,
+    Change,
+    Context,
+    Device,
+    Key,
+    KeyExchange,
+    Offer,
+    Opening,
+    Step,
+    Versioned,
+    Wants,
+)
 from kexkit.identity import SoftwareIdentity
 from kexkit_x3dh.exchange import X3DH
 
@@ -94,44 +107,40 @@ class Talker:
     def __init__(self, party: Party, peer: Device, session: LiveSession) -> None:
         self.party = party
         self.session = session
-        self._peer = peer
-        self._id = session.session.id
+        self.peer = peer
+        self.moment = party.moment()
 
     def seal(self, body: bytes) -> bytes:
-        draft = Draft()
-        moment = self.party.moment()
-        sealed = seal_in(draft, self.party.exchange, self.session, self._peer.installation, body, moment)
-        self.sealed(draft, sealed.frame)
-        self._keep(draft)
-        return sealed.frame
+        draft, moment, exchange = Draft(), self.moment, self.party.exchange
+        step = guarded(exchange.name, self.session.session.seal, body, ctx=moment.context)
+        after = take(draft, exchange, self.session, step, {}, moment)
+        assert after is not None
+        (frame,) = step.frames
+        self.write("outbox", draft, frame)
+        self.session = after
+        return frame
 
     def open(self, sealed: bytes) -> bytes:
-        draft = Draft()
-        moment, exchange = self.party.moment(), self.party.exchange
+        draft, moment, exchange = Draft(), self.moment, self.party.exchange
         fetched: Fetched = {}
-        session = self.session.session
-        step: Step = self.party.drive(
-            ask(draft, exchange.name, lambda have: session.receive(sealed, have, ctx=moment.context), fetched)
-        )
-        take(draft, exchange, self.session, step, fetched, moment)
+        receive = self.session.session.receive
+        step = guarded(exchange.name, receive, sealed, NOTHING, ctx=moment.context)
+        if isinstance(step, Wants):
+            step = self.party.drive(
+                ask(draft, exchange.name, lambda have: receive(sealed, have, ctx=moment.context), fetched)
+            )
+        after = take(draft, exchange, self.session, step, fetched, moment)
+        assert after is not None
         body = step.plain[0].body
-        self.opened(draft, body)
-        self._keep(draft)
+        self.write("inbox", draft, body)
+        self.session = after
         return body
 
-    def sealed(self, draft: Draft, frame: bytes) -> None:
-        """Before the successor is kept: the place to write it down."""
-
-    def opened(self, draft: Draft, body: bytes) -> None:
-        """Before the successor is kept: the place to write it down."""
+    def write(self, table: str, draft: Draft, content: bytes) -> None:
+        """Before the successor is kept: the place for a store."""
 
     def state(self) -> bytes:
         return self.session.session.snapshot()
-
-    def _keep(self, draft: Draft) -> None:
-        after = draft.sessions[self._id]
-        assert after is not None
-        self.session = after
 
 
 class Kexkit:

@@ -114,8 +114,12 @@ def take(
     relied = draft.given.setdefault(key, revision)
     if after is was:
         return before
+    if before is not None and session_id != before.session.id:
+        raise broken(mechanism, "a session's successor has another id")
     draft.put[key] = records.write_session(records.drawer_prefix(mechanism), guarded(mechanism, after.snapshot))
-    _retime(draft, was, after)
+    due = was.due if was is not None else None
+    if due != after.due:
+        _retime(draft, due, after)
     hears = after.hears
     if hears is not heard:
         rehear(draft, heard, hears, mechanism, session_id=session_id)
@@ -161,11 +165,8 @@ def rehear(
         draft.channels.append(Channel(new.topic, "", symmetric=False, bare=True))
 
 
-def _retime(draft: Draft, before: Session | None, after: Session) -> None:
+def _retime(draft: Draft, was: int | None, after: Session) -> None:
     """`due` of the value becomes a timer row in the same commit."""
-    was = before.due if before is not None else None
-    if was == after.due:
-        return
     if was is not None:
         draft.remove(records.timer_key(was, records.Timer.SESSION_DUE, after.id))
     if after.due is not None:

@@ -20,6 +20,7 @@ from kexkit_x3dh._pb.encrypted_message_pb2 import EncryptedMessageProtocol
 KEY_BYTES: Final = 33
 _SIGNS: Final = (2, 3)
 _NUMBERS: Final = Struct("<II")
+_NO_KEY: Final = "A key in a frame's header is not 33 compressed bytes."
 SHORTEST_SEALED: Final = 48
 """An initialisation vector and a MAC: status-go slices without looking, and panics."""
 SHORTEST_DIRECT: Final = 28
@@ -101,8 +102,8 @@ def _ratchet(message: EncryptedMessageProtocol) -> RatchetFrame:
         if opening.id != prekey:
             raise Malformed("A frame opens a session with one prekey and is sealed in a session of another.")
         _check_key(ephemeral)
-    _check_key(prekey)
-    _check_key(key)
+    if len(prekey) != KEY_BYTES or len(key) != KEY_BYTES or prekey[0] not in _SIGNS or key[0] not in _SIGNS:
+        raise Malformed(_NO_KEY)
     if len(sealed) < SHORTEST_SEALED:
         raise Malformed(f"A sealed payload is shorter than {SHORTEST_SEALED} bytes.")
     return RatchetFrame(ephemeral, prekey, key, header.n, header.pn, sealed)
@@ -119,4 +120,4 @@ def _direct(message: EncryptedMessageProtocol) -> DirectFrame:
 def _check_key(key: bytes) -> None:
     """The form alone; whether it is on the curve is seen where it is multiplied."""
     if len(key) != KEY_BYTES or key[0] not in _SIGNS:
-        raise Malformed("A key in a frame's header is not 33 compressed bytes.")
+        raise Malformed(_NO_KEY)

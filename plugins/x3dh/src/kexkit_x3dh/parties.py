@@ -9,6 +9,7 @@ from attrs import field, frozen
 from kexkit.api import Device
 from kexkit.errors import StoreCorrupt
 
+from kexkit_x3dh import snapshots
 from kexkit_x3dh.agreement import installation_bytes, session_id
 
 _FIXED: Final = Struct(">32s?33s33s33sB")
@@ -25,13 +26,13 @@ class Parties:
     ephemeral: bytes
     """the initiator's, public"""
     packed: bytes = field(init=False, repr=False, eq=False)
-    """made once: it stands at the head of every snapshot"""
+    """made once: the head of every snapshot"""
 
     @packed.default
     def _pack(self) -> bytes:
         installation = installation_bytes(self.peer.installation)
         fixed = (self.id, self.ours, self.prekey, self.ephemeral, self.peer.identity, len(installation))
-        return _FIXED.pack(*fixed) + installation
+        return snapshots.head(snapshots.RATCHET) + _FIXED.pack(*fixed) + installation
 
 
 def began(me: Device, peer: Device, *, prekey: bytes, ephemeral: bytes) -> Parties:

@@ -93,7 +93,7 @@ class RatchetSession:
 
     def snapshot(self) -> bytes:
         changing = state.pack(self.heard, self.root, self.sending, self.receiving)
-        return snapshots.write(snapshots.RATCHET, self.parties.packed + changing)
+        return snapshots.summed(self.parties.packed + changing)
 
     # --- sending ---
 
@@ -139,7 +139,7 @@ class RatchetSession:
 
     def take(self, frame: RatchetFrame, have: Have, now: int) -> Step | Wants:
         """`receive`, of a frame that is parsed."""
-        surely_ours = self._claims(frame)
+        surely_ours = self._claims(frame) if frame.ephemeral or frame.prekey != self.parties.prekey else False
         receiving = self.receiving
         if frame.key == receiving.key:
             if frame.n >= receiving.n:

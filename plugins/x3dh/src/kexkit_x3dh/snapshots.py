@@ -14,9 +14,17 @@ _SUM_BYTES: Final = 4
 """Bytes that went wrong in the store are told from a peer's forgery. A checksum protects nothing else."""
 
 
-def write(kind: int, content: bytes) -> bytes:
-    body = bytes((FORMAT, kind)) + content
+def head(kind: int) -> bytes:
+    return bytes((FORMAT, kind))
+
+
+def summed(body: bytes) -> bytes:
+    """A head and what follows it, closed by the checksum."""
     return body + crc32(body).to_bytes(_SUM_BYTES, "big")
+
+
+def write(kind: int, content: bytes) -> bytes:
+    return summed(head(kind) + content)
 
 
 def read(raw: bytes) -> tuple[int, bytes]:
