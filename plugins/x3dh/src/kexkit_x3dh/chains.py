@@ -59,7 +59,9 @@ def next_chain(chain: bytes) -> bytes:
 def body_keys(message_key: bytes) -> tuple[bytes, bytes]:
     """The encryption key and the MAC key of a message. HKDF with a salt of 32 zero bytes, whose pads are constant."""
     extracted = sha256(_ZERO_OUTER + sha256(_ZERO_INNER + message_key).digest()).digest()
-    return _expand(extracted, _MESSAGE_INFO)
+    inner, outer = extracted.translate(_INNER) + _INNER_REST, extracted.translate(_OUTER) + _OUTER_REST
+    first = sha256(outer + sha256(inner + _MESSAGE_INFO + b"\x01").digest()).digest()
+    return first, sha256(outer + sha256(inner + first + _MESSAGE_INFO + b"\x02").digest()).digest()
 
 
 def message_key(chain: bytes) -> bytes:

@@ -16,7 +16,7 @@ be ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import ClassVar, Final, NoReturn
 
 from kexkit import secp256k1
 from kexkit.api import Close, Context, Cue, Device, Guarantee, Have, Hear, Plain, Row, Step, Wants, value
@@ -42,7 +42,6 @@ YOUNG: Final = EARLY | Guarantee.FORWARD_SECRECY
 """Of a chain that the prekey seeded, to who seals: forward secrecy comes when the prekey goes, some days later."""
 GROWN: Final = YOUNG | Guarantee.POST_COMPROMISE
 """Of a chain that two fresh ratchet keys seeded."""
-_NOWHERE: Final[frozenset[Hear]] = frozenset()
 NO_DROPS: Final[tuple[bytes, ...]] = ()
 
 
@@ -60,6 +59,9 @@ class RatchetSession:
 
     # --- what it is ---
 
+    due: ClassVar[None] = None
+    hears: ClassVar[frozenset[Hear]] = frozenset()
+
     @property
     def id(self) -> bytes:
         return self.parties.id
@@ -76,14 +78,6 @@ class RatchetSession:
         if sending.n >= limits.CHAIN_MESSAGES:
             return None
         return YOUNG if sending.young else GROWN
-
-    @property
-    def due(self) -> None:
-        return None
-
-    @property
-    def hears(self) -> frozenset[Hear]:
-        return _NOWHERE
 
     def __repr__(self) -> str:
         return f"<RatchetSession {self.parties.id.hex()[:16]}…>"
