@@ -22,6 +22,7 @@ from kexkit.contact import ContactCode, parse_contact_code
 from kexkit.errors import InvalidInput, KexkitError, UnknownPeer
 from kexkit.events import Delivery, Event, Question
 from kexkit.identity import SoftwareIdentity
+from kexkit.limits import CLOCK_MAX
 from kexkit.policy import Policy
 
 
@@ -131,12 +132,15 @@ class Node:
         )
         return answered
 
-    async def history(self, peer: bytes | Contact, *, limit: int = 50, before: int | None = None) -> list[StoredText]:
-        """The last texts of a chat, oldest first; `before` is the clock to end at."""
+    async def history(
+        self, peer: bytes | Contact, *, limit: int = 50, before: StoredText | int | None = None
+    ) -> list[StoredText]:
+        """The last texts of a chat, oldest first. `before` ends them: at a clock, or for the page before a page, just
+        before its first text (texts may share a clock)."""
         if limit < 1:
             raise InvalidInput("A history page has at least one text.")
-        prefix = records.order_prefix(peer.identity if isinstance(peer, Contact) else peer)
-        stop = prefix + before.to_bytes(8, "big") if before is not None else records.prefix_end(prefix)
+        identity = peer.identity if isinstance(peer, Contact) else peer
+        prefix, stop = records.order_prefix(identity), _page_end(identity, before)
         found: list[StoredText] = []
         rows = self._runtime.store.scan("order", prefix, stop, reverse=True, limit=limit)
         ids = [key[1][-32:] async for key, _ in rows]
@@ -157,6 +161,16 @@ class Node:
     async def flushed(self) -> None:
         """Wait until the network has everything that could be sealed. Put a time limit around it."""
         await self._runtime.flushed()
+
+
+def _page_end(identity: bytes, before: StoredText | int | None) -> bytes | None:
+    if isinstance(before, StoredText):
+        return records.order_key(identity, before.clock, before.message_id)[1]
+    if before is None:
+        return records.prefix_end(records.order_prefix(identity))
+    if not 0 <= before <= CLOCK_MAX:
+        raise InvalidInput("A chat's clock is a number of 64 bits.")
+    return records.order_key(identity, before, b"")[1]
 
 
 def _contact(identity: bytes, peer: records.Peer) -> Contact:
@@ -195,7 +209,7 @@ def _stored_text(message_id: bytes, text: records.Text, chat: ChatText) -> Store
         text.author,
         text.outgoing,
         chat.text,
-        chat.clock,
+        text.clock or chat.clock,
         chat.timestamp,
         Guarantee(text.grade),
         _delivery(text),
@@ -272,7 +286,15 @@ async def _ourselves(store: Store, identity: Identity | None, rng: Callable[[int
 
 def _read_self(row: Versioned, identity: Identity | None) -> tuple[Identity, str]:
     stored = records.read_self(row.value)
-    return identity if identity is not None else SoftwareIdentity(stored.secret), stored.installation
+    own = SoftwareIdentity(stored.secret) if stored.secret else None
+    if own is not None and identity is not None and own.public != identity.public:
+        raise InvalidInput(
+            "This store belongs to another identity.", advice="Open it with that one, or use another store."
+        )
+    chosen = identity if identity is not None else own
+    if chosen is None:
+        raise InvalidInput("The identity of this store is kept elsewhere.", advice="Pass it to open_node.")
+    return chosen, stored.installation
 
 
 def _write_self(made: SoftwareIdentity | None, installation: str) -> bytes:

@@ -47,7 +47,7 @@ class Runtime:
     """Wires the engine to a store and a transport. Nothing in it decides anything about the protocol."""
 
     def __init__(self, store: Store, transport: Transport, engine: Engine, moment: Callable[[], Moment]) -> None:
-        self.store = store
+        self._store = store
         self.engine = engine
         self.moment = moment
         self.inbox = Inbox(store)
@@ -75,6 +75,13 @@ class Runtime:
         except NodeClosed:  # closed by a cancellation that is the caller's too: it is that which they shall see
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise
+
+    @property
+    def store(self) -> Store:
+        """For reading what is settled."""
+        if not self._open:
+            raise NodeClosed()
+        return self._store
 
     async def ask(self, flow: Callable[[], Flow[T]]) -> T:
         """A question that changes nothing."""
@@ -229,7 +236,7 @@ class Runtime:
 
     async def _watch_from_cursors(self, topics: list[str]) -> None:
         keys = [records.cursor_key(topic) for topic in topics]
-        rows = await self.store.load(keys)
+        rows = await self._store.load(keys)
         cursors = {topic: rows.get(key) for topic, key in zip(topics, keys, strict=True)}
         wanted = [(topic, row.value if row is not None else None) for topic, row in cursors.items()]
         for chunk in batched(wanted, WATCH_CHUNK):
