@@ -19,6 +19,8 @@ from typing import Final
 from attrs import define, field, frozen
 
 NS_IN_US: Final = 1000
+WARM_MS: Final = 10.0
+"""samples shorter than this are to see that it runs"""
 
 
 @frozen
@@ -32,6 +34,8 @@ class Contestant:
     """before each run, untimed: what the run uses up"""
     most: int = 100_000
     """times a run may last at most"""
+    least: int = 1
+    """and at least, however long that takes: to be warm where there is much to warm; not when it only has to run"""
 
 
 @define
@@ -73,7 +77,8 @@ def measure(
     """In the order given."""
     found = [(contestant, Samples()) for contestant in contestants]
     for contestant, samples in found:
-        samples.times = _calibrated(contestant, sample_ms)
+        times = _calibrated(contestant, sample_ms)
+        samples.times = max(times, contestant.least) if sample_ms >= WARM_MS else times
     for number in range(rounds):
         tell(f"round {number + 1} of {rounds}")
         for contestant, samples in found if number % 2 == 0 else reversed(found):

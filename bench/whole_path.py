@@ -163,7 +163,7 @@ def sending(couple: Couple, name: str, text: str) -> Contestant:
         for _ in range(times):
             await couple.alice.send(couple.bob.me.identity, text)
 
-    return Contestant(name, lambda times: couple.run(send(times)), most=400)
+    return Contestant(name, lambda times: couple.run(send(times)), most=400, least=200)
 
 
 def receiving(couple: Couple, name: str, text: str) -> Contestant:
@@ -182,5 +182,5 @@ def receiving(couple: Couple, name: str, text: str) -> Contestant:
         assert couple.bob.texts == before + len(waiting)
 
     return Contestant(
-        name, lambda times: couple.run(receive()), prepare=lambda times: couple.run(send(times)), most=400
+        name, lambda times: couple.run(receive()), prepare=lambda times: couple.run(send(times)), most=400, least=200
     )
