@@ -7,7 +7,8 @@ from collections import Counter
 from attrs import define, field, frozen
 from kexkit import _records as records
 from kexkit import limits
-from kexkit.api import Carriage, Envelope, Key
+from kexkit._wire.protocol_message import parse
+from kexkit.api import Envelope, Key
 from kexkit.events import TextReceived, Unreadable
 from kexkit.secp256k1 import keccak256
 from kexkit_x3dh import frames
@@ -66,17 +67,17 @@ class Ledger:
 
     def check_left(self, peer: Peer, envelope: Envelope) -> None:
         """A place in a session's chain is used for one ciphertext, however often that is repeated."""
-        from kexkit._wire.protocol_message import parse
-
         data = self.ciphers.inside(envelope.payload)
         if data is None:
             return
         message = parse(data)
-        for frame in [*message.slots.values(), *(one.frame for one in message.frames)]:
-            place = place_of(peer, frame)
+        frames_inside = [("x3dh/1", frame) for frame in message.slots.values()]
+        for mechanism, frame in [*frames_inside, *((one.mechanism, one.frame) for one in message.frames)]:
+            place = place_of(mechanism, frame)
             if place is not None:
                 digest = keccak256(frame)
-                assert self.left.setdefault(place, digest) == digest, "one place in a chain left with two ciphertexts"
+                known = self.left.setdefault((message.installation.encode(), *place), digest)
+                assert known == digest, "one place in a chain left with two ciphertexts"
 
     def check_refusal(self, peer: Peer, before: Dump) -> None:
         """If a step refused something, it changed nothing but the quarantine."""
@@ -88,18 +89,15 @@ class Ledger:
         check_bounds(peer)
 
 
-def place_of(peer: Peer, frame: bytes) -> tuple[bytes, ...] | None:
-    """The session and the number of a sealed frame, for mechanisms that have such a thing."""
-    if any(exchange.carriage is Carriage.SLOT for exchange in peer.engine.setting.exchanges):
-        try:
-            read = frames.read(frame)
-        except Exception:  # another mechanism's frame
-            read = None
+def place_of(mechanism: str, frame: bytes) -> tuple[bytes, ...] | None:
+    """The session and the number of a sealed frame, for mechanisms whose frames show them."""
+    if mechanism == "psk@example.org/1":
+        return (b"psk", frame[:32])
+    if mechanism == "x3dh/1":
+        read = frames.read(frame)
         if isinstance(read, frames.RatchetFrame):
-            return (b"x3dh", peer.me.installation.encode(), read.prekey, read.key, read.n.to_bytes(4, "big"))
-        if read is not None:
-            return None
-    return (b"psk", peer.me.installation.encode(), frame[:32])
+            return (b"x3dh", read.prekey, read.key, read.n.to_bytes(4, "big"))
+    return None
 
 
 def changed_rows(before: Dump, after: Dump) -> set[Key]:

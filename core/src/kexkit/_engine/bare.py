@@ -60,7 +60,7 @@ def _answer_opening(
     draft.write(records.half_key(after.session.id), moment.now.to_bytes(8, "big"))
     expiry = records.timer_key(moment.now + HALF_OPEN_MS, records.Timer.HALF_EXPIRY, after.session.id)
     draft.write(expiry, b"")
-    yield from settle(draft, None, after, exchange, step, setting, moment, keys, heard=True)
+    yield from settle(draft, None, after, None, exchange, step, setting, moment, keys, heard=True)
 
 
 def _make_room(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
@@ -86,8 +86,15 @@ def _into(
     step: Step = yield from ask(
         draft, exchange.name, lambda have: session.session.receive(frame, have, ctx=moment.context), fetched
     )
+    meant = yield from _stands_with(draft, session)
     after = take(draft, exchange, session, step, fetched, moment)
-    yield from settle(draft, session, after, exchange, step, setting, moment, keys, heard=True)
+    yield from settle(draft, session, after, meant, exchange, step, setting, moment, keys, heard=True)
+
+
+def _stands_with(draft: Draft, session: LiveSession) -> Flow[Device | None]:
+    """Among whose sessions it has its place. To be asked before `take`, which clears the place of one that ends."""
+    row = yield from load_one(draft, records.place_key(session.session.id))
+    return records.read_place(row.value) if row is not None else None
 
 
 def cue_session(
@@ -99,8 +106,9 @@ def cue_session(
     if session is None or exchange is None:
         return False
     step = guarded(exchange.name, lambda: session.session.cue(cue, ctx=moment.context))
+    meant = yield from _stands_with(draft, session)
     after = take(draft, exchange, session, step, {}, moment)
-    yield from settle(draft, session, after, exchange, step, setting, moment, keys, heard=False)
+    yield from settle(draft, session, after, meant, exchange, step, setting, moment, keys, heard=False)
     return True
 
 
@@ -108,6 +116,7 @@ def settle(
     draft: Draft,
     before: LiveSession | None,
     after: LiveSession | None,
+    meant: Device | None,
     exchange: KeyExchange,
     step: Step,
     setting: Setting,
@@ -119,10 +128,9 @@ def settle(
     """After a Step that no signed envelope brought: answer, and once the session has proven its peer, place it."""
     session = after or before
     assert session is not None
-    placed = yield from load_one(draft, records.place_key(session.session.id))
-    if placed is not None:
-        check_peer(exchange, after, records.read_place(placed.value))
-    peer = session.session.peer or (records.read_place(placed.value) if placed is not None else None)
+    if meant is not None:
+        check_peer(exchange, after, meant)
+    peer = session.session.peer or meant
     if peer is None:
         if step.plain:
             raise broken(exchange.name, "it opened a text of nobody")
