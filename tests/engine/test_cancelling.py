@@ -115,6 +115,29 @@ async def test_reading_events_cancelled_at_any_await_loses_none(mechanism: Mecha
 
 
 @FAST
+async def test_a_reader_that_is_cancelled_at_any_await_and_goes_on_misses_none(mechanism: Mechanism) -> None:
+    """An application waits for events with a time limit, again and again, on one iterator."""
+    stores = {"alice": MemoryStore(yields=True), "bob": MemoryStore(yields=True)}
+    async with two_nodes(mechanism, stores=stores) as pair:
+        reader = pair.bob.events()
+        told: list[str] = []
+        for n in range(40):
+            await pair.alice.send(pair.bob_for_alice, f"event {n}")
+            with anyio.CancelScope() as scope:
+                await CancelledAt(note_next(reader, told), scope, n % 10 + 1)
+        with anyio.move_on_after(0.3):
+            while True:
+                await note_next(reader, told)
+        assert sorted(told) == sorted(f"event {n}" for n in range(40))
+
+
+async def note_next(reader: Any, told: list[str]) -> None:
+    event = await anext(reader)
+    if isinstance(event, TextReceived):
+        told.append(event.text)
+
+
+@FAST
 async def test_a_node_cancelled_while_it_works_goes_on_when_it_is_opened_again(mechanism: Mechanism) -> None:
     """Whatever it was doing: opening, sending, receiving, closing."""
     stores = {"alice": MemoryStore(yields=True), "bob": MemoryStore(yields=True)}

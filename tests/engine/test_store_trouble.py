@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
-from kexkit.events import Delivery
+from attrs import evolve
+from kexkit import _records as records
+from kexkit._engine.requests import Departure
+from kexkit.api import Change
+from kexkit.events import Delivery, Unreadable
 
 from tests.engine.nodes import flushed, heard, two_nodes, until
 from tests.world.mechanisms import EACH, Mechanism
@@ -47,3 +52,36 @@ async def test_a_first_text_whose_commit_seemed_to_fail_on_both_sides_arrives_on
         await pair.bob.send(pair.alice_for_bob, "second")
         await heard(pair.alice, "second")
         assert len(await pair.bob.history(pair.alice_for_bob)) == 2
+
+
+@pytest.mark.anyio
+async def test_a_damaged_text_is_shown_as_such_and_those_behind_it_are_read() -> None:
+    """By an application that reads in a loop and begins anew after every error; and it can be acknowledged."""
+    async with two_nodes() as pair:
+        ids = [(await pair.alice.send(pair.bob_for_alice, f"{n}")).message_id for n in range(3)]
+        await heard(pair.bob, "2")
+        pair.stores["bob"].commit(Change({}, {records.text_key(ids[1]): b"\xff\xff\xff damaged"}))
+        told: list[object] = []
+        with anyio.fail_after(10):
+            async for event in pair.bob.events():
+                told.append(event)
+                if getattr(event, "text", "") == "2":
+                    break
+        (placeholder,) = [event for event in told if isinstance(event, Unreadable)]
+        assert placeholder.cause == "A text row does not parse."
+        await pair.bob.ack(placeholder)
+        assert len([key for key in pair.stores["bob"].dump() if key[0] == "inbox"]) == 2
+
+
+@pytest.mark.anyio
+async def test_an_envelope_that_no_network_takes_stops_no_other() -> None:
+    """A plugin that names an impossible topic gets no further than that."""
+    async with two_nodes() as pair:
+        await pair.greet()
+        impossible = records.Outgoing(topic="/x", payload=b"x", version=2, timestamp=2**63 - 1)
+        key = records.sequence_key("outbox", 1)
+        pair.stores["alice"].commit(records.first_row(key, records.write(impossible)))
+        row = evolve(records.envelope_of(impossible), topic="\ud800", timestamp=2**64)
+        pair.alice._runtime._transmitter.enqueue(Departure(key, row))
+        await pair.alice.send(pair.bob_for_alice, "behind it")
+        await heard(pair.bob, "behind it")

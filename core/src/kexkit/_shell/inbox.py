@@ -11,6 +11,7 @@ from kexkit import _records as records
 from kexkit._engine.chatting import chat_of, text_event, unreadable_event
 from kexkit._engine.drawer import question_event
 from kexkit.api import Key, Store, Versioned
+from kexkit.errors import StoreCorrupt, StoreNewer
 from kexkit.events import DurableEvent, Event, EventsMissed, Question, TextReceived, Unreadable
 from kexkit.limits import EVENTS_KEPT, INBOX_PAGE
 
@@ -80,6 +81,14 @@ def _read_text_event(receipt: bytes, message_id: bytes, row: Versioned) -> TextR
     return text_event(receipt, message_id, text, chat_of(text))
 
 
+async def _shown(inbox: Inbox, key: Key, row: Versioned) -> DurableEvent | None:
+    """A damaged row is shown as such, and can be acknowledged: else whoever reads in a loop never got past it."""
+    try:
+        return await inbox.read(key, row)
+    except (StoreCorrupt, StoreNewer) as damaged:
+        return Unreadable(key[1], b"", "", str(damaged), retried=False, at=0)
+
+
 class Reader:
     """An asynchronous iterator of events. It may be left at any time, and another one begun."""
 
@@ -102,9 +111,10 @@ class Reader:
             if not self._page:
                 await inbox.news()
                 continue
-            key, row = self._page.popleft()
+            key, row = self._page[0]
+            event = await _shown(inbox, key, row)
+            self._page.popleft()  # only now: a reader that is cancelled meanwhile, and goes on, has missed nothing
             self._position = key[1] + b"\x00"
-            event = await inbox.read(key, row)
             if event is not None:
                 return event
         raise StopAsyncIteration

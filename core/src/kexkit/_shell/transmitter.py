@@ -104,10 +104,10 @@ class Transmitter:
 
     async def _publish(self, item: Departure, window: anyio.Semaphore) -> None:
         key, envelope = item.key, item.envelope
-        self._recent.put(waku.message_hash(PUBSUB_DEFAULT, envelope), True)
-        if item.message_id:
-            self._leaving(item.message_id, item.peer)
         try:
+            self._recent.put(waku.message_hash(PUBSUB_DEFAULT, envelope), True)
+            if item.message_id:
+                self._leaving(item.message_id, item.peer)
             await self._transport.publish(envelope)
         except TransportRefused as refused:
             self._trouble(TransportTrouble(str(refused), 0.0))
