@@ -249,6 +249,8 @@ class World:
         for peer in self.peers.values():
             assert not peer.queue
             assert not peer.table("outbox")
+            for row in peer.table("text").values() if not but else ():
+                assert records.read_text(row.value).pending == 0, "a text that is had is still counted as under way"
             if not but:
                 assert not peer.table("waiting")
                 assert not peer.table("held"), "a frame is held though everything could be opened"
