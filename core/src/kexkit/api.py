@@ -191,6 +191,13 @@ class Opening:
     """digest of mechanism, parties known to both, offers used"""
     secret: bytes | None = field(default=None, repr=False)
     """typed, scanned, pre-shared"""
+    to: Hear | None = None
+    """BARE: where an opening to this offer goes, and the tag with which its frame starts; core hears there"""
+    offered: bytes = b""
+    """BARE, accept(): which public bytes of ours the opening answers"""
+    hint: bytes = field(default=b"", repr=False)
+    """BARE, accept(): not empty if the offer that it answers is outdated. Then no session begins: the Step holds one
+    frame that carries these bytes to the initiator in clear (they are our present signed offer)"""
 
 
 @value
@@ -243,6 +250,8 @@ class Step:
     plain: tuple[Plain, ...] = ()
     """told after the commit"""
     asks: tuple[Ask, ...] = ()
+    offers: tuple[bytes, ...] = ()
+    """signed offers of the peer that came in clear (see Opening.hint); core verifies them"""
     keep: Mapping[bytes, Row] = MappingProxyType({})
     """drawer rows; session-owned ones start with session.id"""
     drop: tuple[bytes, ...] = ()

@@ -1,0 +1,3 @@
+"""Every bound of this plugin, with its reason."""
+
+from __future__ import annotations
