@@ -36,6 +36,8 @@ Own = pb.Own
 Self = pb.Self
 Chat = pb.Chat
 Route = pb.Route
+Offered = pb.Offered
+Withheld = pb.Withheld
 
 SELF: Final[Key] = ("self", b"")
 SIGNED_OFFER: Final[Key] = ("own", b"")
@@ -54,6 +56,11 @@ class Timer:
     ADVERTISE: Final = 8
     HALF_EXPIRY: Final = 9
     HELD_EXPIRY: Final = 10
+    OFFER_EXPIRY: Final = 11
+    CONFIRM: Final = 12
+    QUIET: Final = 13
+    PURGE_UNCONFIRMED: Final = 14
+    WITHHELD_EXPIRY: Final = 15
 
 
 def peer_key(identity: bytes) -> Key:
@@ -90,6 +97,26 @@ def plan_key(kind: int) -> Key:
 def place_key(session_id: bytes) -> Key:
     """Among whose sessions a session stands."""
     return ("place", session_id)
+
+
+def offered_key(digest: bytes) -> Key:
+    """An offer of our own that was published."""
+    return ("offered", digest)
+
+
+def confirm_key(session_id: bytes) -> Key:
+    """What we attach to every payload of a session until the peer has it."""
+    return ("confirm", session_id)
+
+
+def unconfirmed_key(session_id: bytes, message_id: bytes) -> Key:
+    """A text that was sealed in a session before the peer confirmed it."""
+    return ("unconfirmed", session_id + message_id)
+
+
+def withheld_key(identity: bytes, message_id: bytes) -> Key:
+    """A text that came over a session which was refused."""
+    return ("withheld", identity + message_id)
 
 
 @lru_cache(maxsize=64)  # of mechanisms: those that are loaded
@@ -300,6 +327,18 @@ def read_route(value: bytes) -> Route:
     route = pb.Route()
     _parse(route, value, "route")
     return route
+
+
+def read_offered(value: bytes) -> Offered:
+    offered = pb.Offered()
+    _parse(offered, value, "offered")
+    return offered
+
+
+def read_withheld(value: bytes) -> Withheld:
+    withheld = pb.Withheld()
+    _parse(withheld, value, "withheld")
+    return withheld
 
 
 def read_chat(value: bytes) -> Chat:

@@ -7,23 +7,25 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Peer(_message.Message):
-    __slots__ = ("format", "name", "contact", "devices", "bundle_digest", "held")
+    __slots__ = ("format", "name", "contact", "devices", "bundle_digest", "held", "withheld")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONTACT_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_FIELD_NUMBER: _ClassVar[int]
     format: int
     name: str
     contact: bool
     devices: _containers.RepeatedCompositeFieldContainer[Device]
     bundle_digest: bytes
     held: int
-    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., contact: bool = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., bundle_digest: _Optional[bytes] = ..., held: _Optional[int] = ...) -> None: ...
+    withheld: int
+    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., contact: bool = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., bundle_digest: _Optional[bytes] = ..., held: _Optional[int] = ..., withheld: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin")
+    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin", "offer", "offer_digest", "offer_until", "bare", "floor", "conflict", "attempts", "resume")
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
     ADVERTS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +33,14 @@ class Device(_message.Message):
     OFFERED_FIELD_NUMBER: _ClassVar[int]
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     PIN_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    OFFER_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    OFFER_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    BARE_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     installation: str
     adverts: _containers.RepeatedCompositeFieldContainer[Advert]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionRef]
@@ -38,7 +48,15 @@ class Device(_message.Message):
     offered: _containers.RepeatedScalarFieldContainer[str]
     enabled: bool
     pin: int
-    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ...) -> None: ...
+    offer: bytes
+    offer_digest: bytes
+    offer_until: int
+    bare: bool
+    floor: int
+    conflict: bytes
+    attempts: int
+    resume: int
+    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ..., offer: _Optional[bytes] = ..., offer_digest: _Optional[bytes] = ..., offer_until: _Optional[int] = ..., bare: bool = ..., floor: _Optional[int] = ..., conflict: _Optional[bytes] = ..., attempts: _Optional[int] = ..., resume: _Optional[int] = ...) -> None: ...
 
 class Advert(_message.Message):
     __slots__ = ("mechanism", "public", "epoch", "issued", "expires", "traits")
@@ -57,20 +75,30 @@ class Advert(_message.Message):
     def __init__(self, mechanism: _Optional[str] = ..., public: _Optional[bytes] = ..., epoch: _Optional[int] = ..., issued: _Optional[int] = ..., expires: _Optional[int] = ..., traits: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionRef(_message.Message):
-    __slots__ = ("mechanism", "id", "epoch", "rank", "state", "ours")
+    __slots__ = ("mechanism", "id", "epoch", "rank", "state", "ours", "offer", "confirming", "record", "since", "texts")
     MECHANISM_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     OURS_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMING_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
     mechanism: str
     id: bytes
     epoch: int
     rank: int
     state: int
     ours: bool
-    def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ...) -> None: ...
+    offer: bytes
+    confirming: int
+    record: bytes
+    since: int
+    texts: int
+    def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ..., offer: _Optional[bytes] = ..., confirming: _Optional[int] = ..., record: _Optional[bytes] = ..., since: _Optional[int] = ..., texts: _Optional[int] = ...) -> None: ...
 
 class Text(_message.Message):
     __slots__ = ("wrapped", "author", "installation", "peer", "grade", "pending", "at", "outgoing", "sealed", "clock")
@@ -182,6 +210,28 @@ class Self(_message.Message):
     advertised: int
     def __init__(self, format: _Optional[int] = ..., secret: _Optional[bytes] = ..., installation: _Optional[str] = ..., advertised: _Optional[int] = ...) -> None: ...
 
+class Offered(_message.Message):
+    __slots__ = ("signed", "until")
+    SIGNED_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    signed: bytes
+    until: int
+    def __init__(self, signed: _Optional[bytes] = ..., until: _Optional[int] = ...) -> None: ...
+
+class Withheld(_message.Message):
+    __slots__ = ("body", "installation", "grade", "cause", "at")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    INSTALLATION_FIELD_NUMBER: _ClassVar[int]
+    GRADE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    installation: str
+    grade: int
+    cause: str
+    at: int
+    def __init__(self, body: _Optional[bytes] = ..., installation: _Optional[str] = ..., grade: _Optional[int] = ..., cause: _Optional[str] = ..., at: _Optional[int] = ...) -> None: ...
+
 class Chat(_message.Message):
     __slots__ = ("clock",)
     CLOCK_FIELD_NUMBER: _ClassVar[int]
@@ -189,13 +239,15 @@ class Chat(_message.Message):
     def __init__(self, clock: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("topic", "mechanism", "session", "bind")
+    __slots__ = ("topic", "mechanism", "session", "bind", "offer")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     MECHANISM_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     BIND_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
     topic: str
     mechanism: str
     session: bytes
     bind: bytes
-    def __init__(self, topic: _Optional[str] = ..., mechanism: _Optional[str] = ..., session: _Optional[bytes] = ..., bind: _Optional[bytes] = ...) -> None: ...
+    offer: bytes
+    def __init__(self, topic: _Optional[str] = ..., mechanism: _Optional[str] = ..., session: _Optional[bytes] = ..., bind: _Optional[bytes] = ..., offer: _Optional[bytes] = ...) -> None: ...
