@@ -22,7 +22,6 @@ Runner = str | NotRun
 
 _GROUPS: Final = NotRun("group chats are not part of this version")
 _ACCOUNT: Final = NotRun("key derivation from mnemonics and names of keys are not part of this version")
-_DATA_SYNC: Final = NotRun("data sync (MVDS) is not part of this version")
 _SEGMENTS: Final = NotRun("segmentation is not part of this version")
 _HASH_RATCHET: Final = NotRun("the hash ratchet is for communities, which kexkit does not have")
 _NOISE: Final = NotRun("the noise plugin is not part of this version")
@@ -42,7 +41,7 @@ _STATUS: Final[dict[tuple[str, str | None], Runner]] = {
     ("protocol_message_hashratchet", None): _HASH_RATCHET,
     ("wrap", "application_metadata"): "tests.vectors.run_application:wrapped",
     ("wrap", "application_metadata_bad"): "tests.vectors.run_application:spoiled",
-    ("wrap", "mvds"): _DATA_SYNC,
+    ("wrap", "mvds"): "tests.vectors.run_mvds:payload",
     ("transport", "transport_payload"): "tests.vectors.run_payload:payload",
     ("transport", "transport_payload_bad"): "tests.vectors.run_payload:spoiled",
     ("transport", "full_stack"): "tests.vectors.run_full_stack:message",

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 from attrs import evolve
 from kexkit import limits
-from kexkit._pb.status import protocol_message_pb2
-from kexkit._wire import application, chat_message, contact_qr, offers, payload26, protocol_message, topics, waku
+from kexkit._pb.status import mvds_pb2, protocol_message_pb2
+from kexkit._wire import application, chat_message, contact_qr, mvds, offers, payload26, protocol_message, topics, waku
 from kexkit._wire.chat_message import ChatText
 from kexkit._wire.offers import Entry, Extension, OfferBody, Sibling
 from kexkit._wire.protocol_message import Frame, ProtocolMessage
@@ -165,6 +165,16 @@ def _qr_with_bundles(count: int) -> str:
     return contact_qr.PREFIX + base64.b32encode(body + contact_qr._check(body)).decode().rstrip("=")
 
 
+def _payload_message(**fields: object) -> bytes:
+    return mvds_pb2.DataSyncPayload(**fields).SerializeToString()  # type: ignore[arg-type]  # by schema
+
+
+def _ids_of_every_kind(count: int) -> bytes:
+    """Acknowledged, offered in both ways, asked for; a group counts as one too."""
+    group = mvds_pb2.DataSyncGroupOffer(message_ids=[b""] * 7)
+    return _payload_message(acks=[b""] * (count - 10), offers=[b""], requests=[b""], group_offers=[group])
+
+
 # (bound, what is raised beyond it, what is done with that many)
 CASES: list[tuple[str, type[KexkitError], Callable[[int], object]]] = [
     (
@@ -234,6 +244,17 @@ CASES: list[tuple[str, type[KexkitError], Callable[[int], object]]] = [
     ("APPLICATION_BYTES", InvalidInput, _wrap_of_size),
     ("APPLICATION_BYTES", Limit, lambda n: application.unwrap(_filled(b"", n))),
     ("APPLICATION_BYTES", Limit, lambda n: chat_message.parse(_filled(b"", n))),
+    ("APPLICATION_BYTES", Limit, lambda n: mvds.unwrap(_filled(b"", n))),
+    (
+        "APPLICATION_BYTES",
+        InvalidInput,
+        lambda n: mvds.wrap((bytes(n - 52),), group=bytes(32), timestamp=1),
+    ),
+    ("DATA_SYNC_MESSAGES", Limit, lambda n: mvds.unwrap(_payload_message(messages=[{}] * n))),
+    ("DATA_SYNC_MESSAGES", InvalidInput, lambda n: mvds.wrap((b"",) * n, group=bytes(32), timestamp=1)),
+    ("DATA_SYNC_RECORDS", Limit, lambda n: mvds.unwrap(_ids_of_every_kind(n))),
+    ("CONFIRM_BYTES", Limit, lambda n: mvds.unwrap(_payload_message(kexkit_confirmations=[bytes(n)]))),
+    ("CONFIRM_BYTES", InvalidInput, lambda n: mvds.wrap((), group=bytes(32), timestamp=1, confirm=bytes(n))),
     ("TEXT_CHARACTERS", Limit, lambda n: _validate(text="🙂" * n)),
     ("CHAT_ID_CHARACTERS", Limit, lambda n: _validate(chat_id="é" * n)),
     ("CHAT_NAME_CHARACTERS", Limit, lambda n: _validate(response_to="é" * n)),

@@ -49,6 +49,13 @@ MECHANISM_NAME_BYTES: Final = 80
 APPLICATION_BYTES: Final = PAYLOAD_BYTES
 """A wrapped application message cannot be larger than the payload that carries it."""
 
+DATA_SYNC_MESSAGES: Final = 1024
+"""Messages in one data sync payload. status-go puts all that is due for a person into one, also after a long absence,
+and repeats it until it is acknowledged, so a low bound would lose them all; each costs a signature check."""
+
+DATA_SYNC_RECORDS: Final = 4096
+"""Ids in one data sync payload, of any kind: 128 KiB of them. status-go sends one for each message it received."""
+
 TEXT_CHARACTERS: Final = 4096
 """Code points of a chat text: status-go refuses more."""
 
@@ -84,6 +91,9 @@ OFFER_LIFETIME_S: Final = 30 * 24 * 3600
 
 OFFER_AHEAD_S: Final = 120
 """How far an offer's start may lead our clock: the same two minutes as for messages."""
+
+CONFIRM_BYTES: Final = 12_402
+"""A confirmation or the answer to one (negotiation 1.6): the answer's 108 fixed bytes and three largest offers."""
 
 CONTACT_CODE_CHARACTERS: Final = 64 * 1024
 """A contact code as text. Three largest offers in base64 twice are 22 KiB, a bundle of 64 devices 15 KiB."""
