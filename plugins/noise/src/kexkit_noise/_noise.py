@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 from copy import copy
-from enum import Enum
 from hashlib import sha256
 from struct import Struct, error
 from typing import Any, Final
@@ -20,102 +19,20 @@ from kexkit.errors import Forged, InvalidInput, Limit, Malformed, StoreCorrupt, 
 from noise.backends.default.backend import DefaultNoiseBackend
 from noise.backends.default.hashes import SHA256Hash
 from noise.backends.default.keypairs import KeyPair25519
-from noise.constants import TOKEN_E, TOKEN_EE, TOKEN_ES, TOKEN_S, TOKEN_SE, TOKEN_SS
+from noise.constants import TOKEN_E, TOKEN_S
 from noise.functions.patterns import Pattern as LibraryPattern
 from noise.noise_protocol import NoiseProtocol
 from noise.patterns import PatternXX
 from noise.state import CipherState, HandshakeState, SymmetricState
 
 from kexkit_noise import limits
+from kexkit_noise.keys import KEY_BYTES, KeyPair, agree, key_pair, public_key, same_point
+from kexkit_noise.patterns import FLAGS, HELD, MESSAGES, Pattern
 from kexkit_noise.payload import pad, unpad
 
-KEY_BYTES: Final = 32
+__all__ = ["KEY_BYTES", "Handshake", "KeyPair", "Keys", "Pattern", "Read", "Split", "Written", "agree", "key_pair"]
+
 TAG_BYTES: Final = 16
-_MESSAGES: Final = 3
-
-
-class Pattern(Enum):
-    """The five handshakes that Waku's specifications 35 and 43 have, by their Noise names and protocol ids."""
-
-    XX = (b"XX", 12)
-    XK1 = (b"XK1", 11)
-    K1K1 = (b"K1K1", 10)
-    XXPSK0 = (b"XXpsk0", 13)
-    WAKU_PAIRING = (b"WakuPairing", 14)
-
-    def __init__(self, name: bytes, protocol_id: int) -> None:
-        self.noise_name: Final = b"Noise_%s_25519_ChaChaPoly_SHA256" % name
-        self.protocol_id: Final = protocol_id
-        self.messages: Final = _MESSAGES
-
-
-# --- keys ------------------------------------------------------------------------------------------------------------
-
-_PRIME: Final = 2**255 - 19
-_LOW_ORDER: Final = frozenset(
-    n.to_bytes(KEY_BYTES, "little")
-    for n in (
-        0,
-        1,
-        325606250916557431795983626356110631294008115727848805560023387167927233504,
-        39382357235489614581723060781553021112529911719440698176882885853963445705823,
-        _PRIME - 1,
-        _PRIME,
-        _PRIME + 1,
-    )
-)
-"""The points whose agreement is zero whatever the other side's key: RFC 7748, 6.1, and their other encodings."""
-
-
-def _masked(point: bytes) -> bytes:
-    """X25519 ignores the highest bit, so two encodings may be one point."""
-    return point[:-1] + bytes((point[-1] & 0x7F,))
-
-
-def _same(one: bytes, other: bytes) -> bool:
-    return _masked(one) == _masked(other)
-
-
-class _Pair(KeyPair25519):  # type: ignore[misc]  # the library is untyped
-    """The library would take any point, and find out at the agreement, which may be a message later."""
-
-    @classmethod
-    def from_public_bytes(cls, point: bytes) -> Any:
-        if len(point) != KEY_BYTES:
-            raise Malformed("An X25519 key has 32 bytes.")
-        if _masked(point) in _LOW_ORDER:
-            raise Malformed("An X25519 key is a point of low order: the secret would be known to everybody.")
-        return super().from_public_bytes(point)
-
-
-_public: Final = _Pair.from_public_bytes
-
-
-@frozen
-class KeyPair:
-    """An X25519 key pair, raw."""
-
-    private: bytes = field(repr=False)
-    public: bytes
-    _loaded: Any = field(default=None, repr=False, eq=False)
-
-    def loaded(self) -> Any:
-        """The library's pair. Loading costs as much as an agreement, so who made this pair may leave it here."""
-        return self._loaded or _Pair.from_private_bytes(self.private)
-
-
-def key_pair(private: bytes) -> KeyPair:
-    if len(private) != KEY_BYTES:
-        raise InvalidInput("An X25519 private key has 32 bytes.")
-    loaded = _Pair.from_private_bytes(private)
-    return KeyPair(private, loaded.public_bytes, loaded)
-
-
-def agree(private: bytes, public: bytes) -> bytes:
-    """X25519. Malformed if the point contributes nothing."""
-    point = _public(public)
-    secret: bytes = key_pair(private).loaded().private.exchange(point.public)
-    return secret
 
 
 @frozen
@@ -133,41 +50,33 @@ class Keys:
 # --- what the library lacks ------------------------------------------------------------------------------------------
 
 
-class _Named(LibraryPattern):  # type: ignore[misc]  # the library is untyped
-    """The library reads leading capitals as the pattern and the rest of the name as modifiers; here it is the name."""
+def _library_pattern(pattern: Pattern, rest: str) -> type:
+    """The library takes a name's leading capitals for the pattern, and `rest` for modifiers; here it is the name."""
 
-    rest: str
+    class Named(LibraryPattern):  # type: ignore[misc]  # the library is untyped
+        def __init__(self) -> None:
+            super().__init__()
+            self.pre_messages = list(map(list, pattern.pre_messages))
+            self.tokens = list(map(list, pattern.tokens))
 
-    def apply_pattern_modifiers(self, modifiers: list[str]) -> None:
-        if modifiers != [self.rest]:
-            raise ValueError(f"{modifiers} where {self.rest!r} was expected")
+        def apply_pattern_modifiers(self, modifiers: list[str]) -> None:
+            if modifiers != [rest]:
+                raise ValueError(f"{modifiers} where {rest!r} was expected")
 
-
-class _XK1(_Named):
-    rest = "1"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pre_messages = [[], [TOKEN_S]]
-        self.tokens = [[TOKEN_E], [TOKEN_E, TOKEN_EE, TOKEN_ES], [TOKEN_S, TOKEN_SE]]
+    return Named
 
 
-class _K1K1(_Named):
-    rest = "1K1"
+class _Pair(KeyPair25519):  # type: ignore[misc]  # the library is untyped
+    """A key pair or a public key as the library holds it; it would take any point."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.pre_messages = [[TOKEN_S], [TOKEN_S]]
-        self.tokens = [[TOKEN_E], [TOKEN_E, TOKEN_EE, TOKEN_ES], [TOKEN_SE]]
+    @classmethod
+    def from_public_bytes(cls, point: bytes) -> _Pair:
+        return cls(None, public_key(point), point)
 
-
-class _WakuPairing(_Named):
-    rest = "akuPairing"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pre_messages = [[], [TOKEN_E]]
-        self.tokens = [[TOKEN_E, TOKEN_EE], [TOKEN_S, TOKEN_ES], [TOKEN_S, TOKEN_SE, TOKEN_SS]]
+    @classmethod
+    def of(cls, pair: KeyPair) -> _Pair:
+        private = pair.loaded()
+        return cls(private, private.public_key(), pair.public)
 
 
 class _Sha256(SHA256Hash):  # type: ignore[misc]  # the library is untyped
@@ -184,7 +93,12 @@ class _Backend(DefaultNoiseBackend):  # type: ignore[misc]  # the library is unt
 
     def __init__(self) -> None:
         super().__init__()
-        self.patterns = {"XX": PatternXX, "XK": _XK1, "K": _K1K1, "W": _WakuPairing}
+        self.patterns = {
+            "XX": PatternXX,
+            "XK": _library_pattern(Pattern.XK1, "1"),
+            "K": _library_pattern(Pattern.K1K1, "1K1"),
+            "W": _library_pattern(Pattern.WAKU_PAIRING, "akuPairing"),
+        }
         self.hashes = {"SHA256": _Sha256}
         self.keypairs = {"25519": _Pair}
         self.hmac = _hmac_sha256
@@ -220,21 +134,6 @@ _BACKEND: Final = _Backend()
 _PROTOCOLS: Final[dict[Pattern, Any]] = {pattern: NoiseProtocol(pattern.noise_name, _BACKEND) for pattern in Pattern}
 
 
-def _layouts(tokens: list[list[str]]) -> tuple[tuple[int, ...], ...]:
-    """For each message the flags of its keys: an ephemeral is clear, a static sealed as soon as there is a key."""
-    keyed, found = False, []
-    for message in tokens:
-        flags = []
-        for token in message:
-            if token in (TOKEN_E, TOKEN_S):
-                flags.append(int(token == TOKEN_S and keyed))
-            else:
-                keyed = True
-        found.append(tuple(flags))
-    return tuple(found)
-
-
-_LAYOUTS: Final = {pattern: _layouts(protocol.pattern.tokens) for pattern, protocol in _PROTOCOLS.items()}
 _FIELD_BYTES: Final = (KEY_BYTES, KEY_BYTES + TAG_BYTES)
 
 
@@ -268,7 +167,7 @@ class Split:
 
 
 _FORMAT: Final = 1
-_STORED: Final = Struct(">BBBBB32s32sQ")
+_STORED: Final = Struct(">BBBB32s32sQ")
 _PATTERNS: Final = {pattern.protocol_id: pattern for pattern in Pattern}
 
 
@@ -297,10 +196,10 @@ class Handshake:
         protocol = copy(_PROTOCOLS[pattern])
         _demand(pattern, initiator, keys)
         pairs = {
-            "s": keys.static and keys.static.loaded(),
-            "e": keys.ephemeral and keys.ephemeral.loaded(),
-            "rs": keys.remote_static and _public(keys.remote_static),
-            "re": keys.remote_ephemeral and _public(keys.remote_ephemeral),
+            "s": keys.static and _Pair.of(keys.static),
+            "e": keys.ephemeral and _Pair.of(keys.ephemeral),
+            "rs": keys.remote_static and _Pair.from_public_bytes(keys.remote_static),
+            "re": keys.remote_ephemeral and _Pair.from_public_bytes(keys.remote_ephemeral),
         }
         _refuse_reflection(**pairs)
         state = HandshakeState.initialize(protocol, initiator, prologue, **pairs)
@@ -309,7 +208,7 @@ class Handshake:
 
     @property
     def complete(self) -> bool:
-        return self.step == _MESSAGES
+        return self.step == MESSAGES
 
     @property
     def writes(self) -> bool:
@@ -318,15 +217,15 @@ class Handshake:
 
     @property
     def remote_static(self) -> bytes | None:
-        return self._rs and self._rs.public_bytes
+        return _point(self._rs) or None
 
     @property
     def remote_ephemeral(self) -> bytes | None:
-        return self._re and self._re.public_bytes
+        return _point(self._re) or None
 
     @property
     def local_ephemeral_public(self) -> bytes | None:
-        return self._e and self._e.public_bytes
+        return _point(self._e) or None
 
     def write(self, payload: bytes, nametag: bytes, *, ephemeral: bytes = b"") -> Written:
         """The next message. `ephemeral`: 32 random bytes, used once, where the message brings a new key."""
@@ -335,7 +234,7 @@ class Handshake:
             raise InvalidInput("The payload of a handshake message is too long.")
         state, message = self.write_unpadded(padded, nametag, ephemeral=ephemeral)
         fields, start = [], 0
-        for flag in _LAYOUTS[self.pattern][self.step]:
+        for flag in FLAGS[self.pattern][self.step]:
             end = start + _FIELD_BYTES[flag]
             fields.append(bytes((flag,)) + message[start:end])
             start = end
@@ -348,7 +247,7 @@ class Handshake:
         if self.complete:
             raise Malformed("A handshake message came after the last one.")
         keys, start = [], 0
-        for flag in _LAYOUTS[self.pattern][self.step]:
+        for flag in FLAGS[self.pattern][self.step]:
             end = start + 1 + _FIELD_BYTES[flag]
             if fields[start : start + 1] != bytes((flag,)):
                 raise Malformed("A key in a handshake message is missing, or is sealed where it should be clear.")
@@ -365,7 +264,7 @@ class Handshake:
             raise InvalidInput("The next handshake message is not ours to write.")
         state = self._running(extra)
         if TOKEN_E in state.message_patterns[0]:
-            state.e = key_pair(ephemeral).loaded()
+            state.e = _Pair.of(key_pair(ephemeral))
         message = bytearray()
         state.write_message(payload, message)
         return self._after(state), bytes(message)
@@ -392,32 +291,29 @@ class Handshake:
 
     def encode(self) -> bytes:
         """All of it, secrets included: store it where secrets are kept."""
-        parts = (self._k, self._psk, _private(self._s), _private(self._e), _point(self._rs), _point(self._re))
-        # A finished handshake has no private keys, but its ephemeral is still asked for.
-        public_e = _point(self._e) if not _private(self._e) else b""
-        present = sum(1 << i for i, part in enumerate((*parts, public_e)) if part)
-        head = _STORED.pack(
-            _FORMAT, self.pattern.protocol_id, self.initiator, self.step, present, self.h, self.ck, self._n
-        )
-        return head + b"".join(parts) + public_e
+        held = {"k": self._k, "psk": self._psk, "s": _private(self._s), "rs": _point(self._rs), "re": _point(self._re)}
+        held["e"] = _point(self._e) if self.complete else _private(self._e)
+        head = _STORED.pack(_FORMAT, self.pattern.protocol_id, self.initiator, self.step, self.h, self.ck, self._n)
+        return head + b"".join(held[name] for name in HELD[self.pattern, self.initiator, self.step])
 
     @classmethod
     def decode(cls, raw: bytes) -> Handshake:
         if raw[:1] > bytes((_FORMAT,)):
             raise StoreNewer("A stored handshake was written by a newer kexkit-noise.")
         try:
-            form, pattern, initiator, step, present, h, ck, n = _STORED.unpack_from(raw)
-            parts = _stored_parts(raw[_STORED.size :], present)
-            if form != _FORMAT or initiator > 1 or step > _MESSAGES:
+            form, number, initiator, step, h, ck, n = _STORED.unpack_from(raw)
+            place = pattern, _, _ = _PATTERNS[number], bool(initiator), step
+            names, parts = HELD[place], _thirty_twos(raw[_STORED.size :])
+            if form != _FORMAT or initiator > 1 or len(names) != len(parts):
                 raise ValueError
-            k, psk, s, e, rs, re, public_e = parts
-            pairs = (s and key_pair(s).loaded(), (e and key_pair(e).loaded()) or (public_e and _public(public_e)))
-            remote = (rs and _public(rs), re and _public(re))
-            return cls(
-                _PATTERNS[pattern], bool(initiator), step, h, ck, k, n, psk, *(p or None for p in pairs + remote)
-            )
+            held = dict(zip(names, parts, strict=True))
+            private = ("s",) if step == MESSAGES else ("s", "e")
+            pairs = {name: _Pair.of(key_pair(held.pop(name))) for name in private if name in held}
+            pairs |= {name: _Pair.from_public_bytes(held.pop(name)) for name in ("e", "rs", "re") if name in held}
         except (error, KeyError, ValueError, Malformed):
             raise StoreCorrupt("A stored handshake is damaged.") from None
+        k, psk = held.get("k", b""), held.get("psk", b"")
+        return cls(pattern, bool(initiator), step, h, ck, k, n, psk, *(pairs.get(x) for x in ("s", "e", "rs", "re")))
 
     def __reduce__(self) -> str:
         raise TypeError("a handshake is not pickled; store encode() where secrets are kept")
@@ -443,7 +339,7 @@ class Handshake:
         """What the library's state has become. What no later message needs is gone: psk, and at the end all keys."""
         symmetric, cipher, step = state.symmetric_state, state.symmetric_state.cipher_state, self.step + 1
         k, n, s, e = b"", 0, state.s, state.e
-        if step == _MESSAGES:
+        if step == MESSAGES:
             s, e = None, e and _Pair(None, e.public, e.public_bytes)
         elif cipher.has_key():
             k, n = cipher.k, cipher.n
@@ -453,9 +349,8 @@ class Handshake:
 
 
 def _demand(pattern: Pattern, initiator: bool, keys: Keys) -> None:
-    """Exactly the keys that pattern and role need: a missing one fails late, and a needless one is a misunderstanding."""
-    before = _PROTOCOLS[pattern].pattern.pre_messages
-    theirs, ours = before[initiator], before[not initiator]
+    """Exactly the keys that pattern and role need: a missing one would fail late, a needless one is a mistake."""
+    theirs, ours = pattern.pre_messages[initiator], pattern.pre_messages[not initiator]
     needed = {
         "static": True,
         "ephemeral": TOKEN_E in ours,
@@ -472,12 +367,12 @@ def _demand(pattern: Pattern, initiator: bool, keys: Keys) -> None:
 
 def _refuse_reflection(s: Any, e: Any, rs: Any, re: Any) -> None:
     ours = [pair.public_bytes for pair in (s, e) if pair]
-    if any(_same(own, pair.public_bytes) for own in ours for pair in (rs, re) if pair):
+    if any(same_point(own, pair.public_bytes) for own in ours for pair in (rs, re) if pair):
         raise Forged("The peer uses a key of ours.")
 
 
 def _private(pair: Any) -> bytes:
-    raw: bytes = pair.private.private_bytes_raw() if pair and pair.private else b""
+    raw: bytes = pair.private.private_bytes_raw() if pair else b""
     return raw
 
 
@@ -486,13 +381,7 @@ def _point(pair: Any) -> bytes:
     return raw
 
 
-def _stored_parts(raw: bytes, present: int) -> list[bytes]:
-    """Seven keys, of which those are there whose bits are set."""
-    parts, start = [], 0
-    for i in range(7):
-        end = start + KEY_BYTES * (present >> i & 1)
-        parts.append(raw[start:end])
-        start = end
-    if present >> 7 or start != len(raw):
+def _thirty_twos(raw: bytes) -> list[bytes]:
+    if len(raw) % KEY_BYTES:
         raise ValueError
-    return parts
+    return [raw[i : i + KEY_BYTES] for i in range(0, len(raw), KEY_BYTES)]
