@@ -13,8 +13,20 @@ import pytest
 from attrs import evolve
 from kexkit import limits
 from kexkit._pb.status import mvds_pb2, protocol_message_pb2
-from kexkit._wire import application, chat_message, contact_qr, mvds, offers, payload26, protocol_message, topics, waku
+from kexkit._wire import (
+    application,
+    chat_message,
+    confirms,
+    contact_qr,
+    mvds,
+    offers,
+    payload26,
+    protocol_message,
+    topics,
+    waku,
+)
 from kexkit._wire.chat_message import ChatText
+from kexkit._wire.confirms import View, encode_confirm, encode_verdict
 from kexkit._wire.offers import Entry, Extension, OfferBody, Sibling
 from kexkit._wire.protocol_message import Frame, ProtocolMessage
 from kexkit.api import Envelope
@@ -28,6 +40,7 @@ from kexkit.errors import (
     OfferTooLarge,
 )
 
+from tests.wire.confirmations import confirm, verdict
 from tests.wire.samples import ALICE, NOW_MS, NOW_S, PHONE, offer_body
 from tests.wire.test_contact import bundle
 from tests.wire.test_offers import _signed
@@ -175,6 +188,24 @@ def _ids_of_every_kind(count: int) -> bytes:
     return _payload_message(acks=[b""] * (count - 10), offers=[b""], requests=[b""], group_offers=[group])
 
 
+def _views(count: int) -> tuple[View, ...]:
+    return tuple(View(f"{at}0000000-0000-4000-8000-000000000000", at) for at in range(count))
+
+
+def _confirm_with_views(count: int) -> bytes:
+    rows = b"".join(bytes((at << 4,)) + bytes(5) + b"\x40\x00\x80" + bytes(7) + bytes(8) for at in range(count))
+    return encode_confirm(confirm(views=()))[:-1] + bytes((count,)) + rows
+
+
+def _verdict_with_offers(sizes: list[int]) -> bytes:
+    listed = b"".join(size.to_bytes(2, "big") + bytes(size) for size in sizes)
+    return encode_verdict(verdict(offers=()))[:-1] + bytes((len(sizes),)) + listed
+
+
+def _verdict_of_size(size: int) -> bytes:
+    return _verdict_with_offers([limits.OFFER_BYTES, limits.OFFER_BYTES, size - 114 - 2 * limits.OFFER_BYTES])
+
+
 # (bound, what is raised beyond it, what is done with that many)
 CASES: list[tuple[str, type[KexkitError], Callable[[int], object]]] = [
     (
@@ -292,6 +323,19 @@ CASES: list[tuple[str, type[KexkitError], Callable[[int], object]]] = [
     ("OFFER_LIFETIME_S", InvalidInput, lambda n: offers.encode(offer_body(not_before=0, not_after=n))),
     ("OFFER_LIFETIME_S", OfferMalformed, lambda n: _read(_lifetime(n))),
     ("OFFER_AHEAD_S", OfferNotYetValid, lambda n: _read(offers.sign(offer_body(not_before=NOW_S + n), ALICE).received)),
+    ("CONFIRM_BYTES", Limit, lambda n: confirms.read_verdict(_verdict_of_size(n))),
+    (
+        "CONFIRM_BYTES",
+        InvalidInput,
+        lambda n: encode_verdict(verdict(offers=(bytes(4096), bytes(4096), bytes(n - 8306)))),
+    ),
+    ("CONFIRM_VIEWS", Limit, lambda n: confirms.read_confirm(_confirm_with_views(n))),
+    ("CONFIRM_VIEWS", InvalidInput, lambda n: encode_confirm(confirm(views=_views(n)))),
+    ("VERDICT_OFFERS", Limit, lambda n: confirms.read_verdict(_verdict_with_offers([1] * n))),
+    ("VERDICT_OFFERS", InvalidInput, lambda n: encode_verdict(verdict(offers=(b"offer",) * n))),
+    ("OFFER_BYTES", Limit, lambda n: confirms.read_verdict(_verdict_with_offers([n]))),
+    ("INSTALLATION_BYTES", InvalidInput, lambda n: encode_confirm(confirm(responder_installation="e" * n))),
+    ("OFFER_SEQUENCE_MAX", InvalidInput, lambda n: encode_verdict(verdict(seq=n))),
     ("CONTACT_CODE_CHARACTERS", Limit, lambda n: parse_contact_code(_code_of_size(n))),
     ("CONTACT_CODE_BUNDLES", InvalidInput, lambda n: ContactCode(ALICE.public, (bundle(),) * n).to_text()),
     ("CONTACT_CODE_BUNDLES", Limit, lambda n: parse_contact_code(_qr_with_bundles(n))),

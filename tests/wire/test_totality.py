@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kexkit._wire import application, chat_message, offers, payload26, protocol_message, waku
+from kexkit._wire import application, chat_message, confirms, mvds, offers, payload26, protocol_message, waku
 from kexkit._wire.protocol_message import Frame, ProtocolMessage
 from kexkit.api import Envelope
 from kexkit.contact import parse_contact_code
@@ -24,6 +24,7 @@ from kexkit.errors import (
     Unsupported,
 )
 
+from tests.wire import confirmations
 from tests.wire.samples import ALICE, BOB, NOW_MS, offer_body, seeded
 from tests.wire.test_contact import FULL
 
@@ -63,6 +64,18 @@ def _resigned(raw: bytes) -> None:
     offers.parse(signed, expected_identity=raw[1:34], now_ms=NOW_MS)
 
 
+def _unwrapped(raw: bytes) -> None:
+    """As a receiver does: what is no payload must be a bare message."""
+    found = mvds.unwrap(raw)
+    for body in (raw,) if found is None else found.bodies:
+        application.unwrap(body)
+    if found is not None and found.confirm is not None:
+        if confirms.kind_of(found.confirm) == confirms.CONFIRM:
+            confirms.read_confirm(found.confirm)
+        else:
+            confirms.read_verdict(found.confirm)
+
+
 def _as_text(raw: bytes) -> None:
     parse_contact_code(raw.decode("utf-8", "surrogateescape") if len(raw) % 2 else raw.decode("latin-1"))
 
@@ -88,12 +101,15 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], bytes, tuple[type[Exception
         10_000,
     ),
     "offer, signed": (_resigned, OFFER, OFFER_REFUSALS, 4_000),
+    "data sync": (_unwrapped, confirmations.WRAPPED, OFFER_REFUSALS, 10_000),
+    "confirmation": (confirms.read_confirm, confirmations.CONFIRM, OFFER_REFUSALS, 10_000),
+    "verdict": (confirms.read_verdict, confirmations.VERDICT, REFUSALS, 10_000),
     "contact JSON": (_as_json, DOCUMENT, REFUSALS, 6_000),
     "contact QR": (_as_text, FULL.to_qr_text().encode(), REFUSALS, 4_000),
 }
 
 
-def _mutated(genuine: bytes, rng: random.Random) -> bytes:
+def mutated(genuine: bytes, rng: random.Random) -> bytes:
     raw = bytearray(genuine)
     for _ in range(rng.choice((1, 1, 2, 5))):
         at = rng.randrange(len(raw) + 1)
@@ -130,7 +146,7 @@ def test_any_bytes_give_a_value_or_a_refusal(name: str) -> None:
     assert _attempt(decoder, genuine, refusals)
     refused = 0
     for number in range(count):
-        raw = rng.randbytes(rng.randrange(300)) if number % 4 == 0 else _mutated(genuine, rng)
+        raw = rng.randbytes(rng.randrange(300)) if number % 4 == 0 else mutated(genuine, rng)
         refused += not _attempt(decoder, raw, refusals)
     assert refused > count // 10
 

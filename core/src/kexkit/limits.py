@@ -95,6 +95,12 @@ OFFER_AHEAD_S: Final = 120
 CONFIRM_BYTES: Final = 12_402
 """A confirmation or the answer to one (negotiation 1.6): the answer's 108 fixed bytes and three largest offers."""
 
+CONFIRM_VIEWS: Final = 3
+"""Devices of the other person that a confirmation tells of (negotiation 1.6): as many as one sends to."""
+
+VERDICT_OFFERS: Final = 3
+"""Offers in the answer to a confirmation (negotiation 1.6): as many as in a message."""
+
 CONTACT_CODE_CHARACTERS: Final = 64 * 1024
 """A contact code as text. Three largest offers in base64 twice are 22 KiB, a bundle of 64 devices 15 KiB."""
 
