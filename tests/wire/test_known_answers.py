@@ -8,6 +8,7 @@ from kexkit._pb.status import (
     application_metadata_message_pb2,
     bundle_pb2,
     chat_message_pb2,
+    mvds_pb2,
     protocol_message_pb2,
 )
 from kexkit._pb.waku import waku_message_pb2
@@ -55,6 +56,7 @@ def test_our_symbols_and_files_are_ours_alone_in_protobufs_pool() -> None:
         application_metadata_message_pb2,
         bundle_pb2,
         chat_message_pb2,
+        mvds_pb2,
         protocol_message_pb2,
         waku_message_pb2,
     ):
