@@ -149,7 +149,7 @@ _SPOILED = {
     "mask far beyond the offer": _with(b"\x06x3dh/1\x00\x03", b"\x06x3dh/1\x80\x01"),
     "devices in another order": CONFIRM[:-48] + _VIEWS[1] + _VIEWS[0],
     "a device twice": CONFIRM[:-48] + _VIEWS[0] * 2,
-    "a device that is no version 4 UUID": CONFIRM[:-24] + bytes(16) + CONFIRM[-8:],
+    "a device that is no version 4 UUID": CONFIRM[:-48] + bytes(16) + CONFIRM[-32:],
     "a sequence number beyond the bound": CONFIRM[:-8] + b"\x80" + bytes(7),
     "offer of another device": _with(b"\x24" + PHONE.encode(), b"\x24" + LAPTOP.encode()),
     "installation's UUID in capitals": _with(PHONE.encode(), PHONE.upper().encode()),
@@ -228,6 +228,7 @@ def test_what_readers_would_refuse_is_not_written(changes: dict[str, object]) ->
     "changes",
     [
         {"session": b""},
+        {"session": bytes(31), "record": bytes(33)},
         {"record": bytes(33)},
         {"ruling": 6},
         {"ruling": 256},
