@@ -47,7 +47,9 @@ def _raw_cases(document: dict[str, Any]) -> Iterator[tuple[str | None, str, dict
     for listed in ("cases", "vectors"):
         for number, case in enumerate(document.get(listed, [])):
             name = case.get("name") or case.get("id") or case.get("protocol_name") or ""
-            yield case.get("kind"), f"{number}-{name}", case
+            # Public Noise vectors are told apart by their protocol's name alone.
+            kind = case.get("protocol_name") if listed == "vectors" else None
+            yield case.get("kind", kind), f"{number}-{name}", case
     for group in document.get("testGroups", []):
         shared = {key: value for key, value in group.items() if key != "tests"}
         for case in group["tests"]:

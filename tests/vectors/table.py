@@ -24,7 +24,8 @@ _GROUPS: Final = NotRun("group chats are not part of this version")
 _ACCOUNT: Final = NotRun("key derivation from mnemonics and names of keys are not part of this version")
 _SEGMENTS: Final = NotRun("segmentation is not part of this version")
 _HASH_RATCHET: Final = NotRun("the hash ratchet is for communities, which kexkit does not have")
-_NOISE: Final = NotRun("the noise plugin is not part of this version")
+_UNSPOKEN: Final = NotRun("Noise patterns that we do not speak")
+_OTHER_SUITES: Final = NotRun("patterns that we speak, with ciphers or hashes that we do not: Waku has one of each")
 _SEMI_EXPANDED: Final = NotRun("the library takes ML-KEM private keys as 64-byte seeds only")
 
 _STATUS: Final[dict[tuple[str, str | None], Runner]] = {
@@ -61,22 +62,41 @@ _STATUS: Final[dict[tuple[str, str | None], Runner]] = {
 }
 
 _WAKU_NOISE: Final[dict[tuple[str, str | None], Runner]] = {
-    ("handshake-K1K1", None): _NOISE,
-    ("handshake-WakuPairing", None): _NOISE,
-    ("handshake-XK1", None): _NOISE,
-    ("handshake-XX", None): _NOISE,
-    ("handshake-XXpsk0", None): _NOISE,
-    ("handshake-rejects", None): _NOISE,
-    ("session-scenarios", None): _NOISE,
-    ("primitives", "auth_codes_and_h_derivations"): _NOISE,
-    ("primitives", "session_ids_spec37_unverified"): _NOISE,
-    ("primitives", "nametag_buffers"): _NOISE,
-    ("primitives", "commitments"): _NOISE,
-    ("primitives", "pkcs7_248"): _NOISE,
-    ("primitives", "payload_v2_codec"): _NOISE,
-    ("primitives", "qr"): _NOISE,
-    ("cacophony", None): _NOISE,
-    ("snow", None): _NOISE,
+    ("handshake-K1K1", None): "tests.vectors.run_waku_noise:handshake",
+    ("handshake-WakuPairing", None): "tests.vectors.run_waku_noise:handshake",
+    ("handshake-XK1", None): "tests.vectors.run_waku_noise:handshake",
+    ("handshake-XX", None): "tests.vectors.run_waku_noise:handshake",
+    ("handshake-XXpsk0", None): "tests.vectors.run_waku_noise:handshake",
+    ("handshake-rejects", None): "tests.vectors.run_waku_noise:reject",
+    ("session-scenarios", None): "tests.vectors.run_waku_sessions:scenario",
+    ("primitives", "auth_codes_and_h_derivations"): "tests.vectors.run_waku_noise:derived_from_h",
+    ("primitives", "session_ids_spec37_unverified"): "tests.vectors.run_waku_noise:session_ids",
+    ("primitives", "nametag_buffers"): "tests.vectors.run_waku_noise:nametag_buffer",
+    ("primitives", "commitments"): "tests.vectors.run_waku_noise:commitment",
+    ("primitives", "pkcs7_248"): "tests.vectors.run_waku_noise:padding",
+    ("primitives", "payload_v2_codec"): "tests.vectors.run_waku_noise:codec",
+    ("primitives", "qr"): "tests.vectors.run_waku_noise:qr_code",
+}
+
+_SPOKEN: Final = ("XX", "XK1", "K1K1")
+_FOREIGN: Final = {
+    "cacophony": ("NN", "KK", "XK", "IK", "N", "K", "X", "XXpsk3", "X1K1", "XX1"),
+    "snow": ("XK", "KK", "XXpsk0+psk1", "XXpsk0+psk2", "XXpsk0+psk3", "XXpsk0+psk1+psk2+psk3"),
+}
+_SUITES: Final = [
+    f"{cipher}_{digest}" for cipher in ("ChaChaPoly", "AESGCM") for digest in ("SHA256", "SHA512", "BLAKE2s", "BLAKE2b")
+]
+_NOISE: Final[dict[tuple[str, str | None], Runner]] = {
+    (stem, f"Noise_{pattern}_25519_{suite}"): _OTHER_SUITES
+    if suite != _SUITES[0]
+    else "tests.vectors.run_noise:transcript"
+    for stem in _FOREIGN
+    for pattern in _SPOKEN
+    for suite in _SUITES
+} | {
+    (stem, f"Noise_{pattern}_25519_{_SUITES[0]}"): _UNSPOKEN
+    for stem, patterns in _FOREIGN.items()
+    for pattern in patterns
 }
 
 _WYCHEPROOF: Final[dict[tuple[str, str | None], Runner]] = {
@@ -94,4 +114,4 @@ _WYCHEPROOF: Final[dict[tuple[str, str | None], Runner]] = {
     ("mlkem_768_semi_expanded_decaps_test", None): _SEMI_EXPANDED,
 }
 
-TABLE: Final = _STATUS | _WAKU_NOISE | _WYCHEPROOF
+TABLE: Final = _STATUS | _WAKU_NOISE | _NOISE | _WYCHEPROOF

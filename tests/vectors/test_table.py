@@ -45,7 +45,8 @@ def test_a_folder_without_files_is_a_mistake(tmp_path: Path) -> None:
 def test_cases_of_every_layout_are_found(tmp_path: Path) -> None:
     layouts = {
         "ours": ({"cases": [{"kind": "k", "name": "n"}]}, [("k", "0-n")]),
-        "unnamed": ({"vectors": [{"protocol_name": "p"}]}, [(None, "0-p")]),
+        "noise": ({"vectors": [{"protocol_name": "p"}]}, [("p", "0-p")]),
+        "unnamed": ({"vectors": [{"id": "i"}]}, [(None, "0-i")]),
         "grouped": ({"testGroups": [{"type": "T", "tests": [{"tcId": 7}]}]}, [(None, "tcId-7")]),
         "sections": ({"note": "text", "qr": [{}, {}]}, [("qr", "0-qr"), ("qr", "1-qr")]),
     }

@@ -47,11 +47,7 @@ that whoever replays it can make us send."""
 HINT_BYTES: Final = 4096
 """A hint that an offer is outdated holds one signed offer, which core limits to the same."""
 
-# --- sessions --------------------------------------------------------------------------------------------------------
-
-SESSION_MS: Final = 30 * 24 * 3600 * 1000
-"""A session seals for 30 days; then a new handshake authenticates the statics anew and ends an active thief's
-foothold."""
+# --- sessions -------------------------------------------------------------------------------------------------------
 
 SESSION_LINGER_MS: Final = 30 * 24 * 3600 * 1000
 """A session that is worn out goes on receiving for as long as store nodes keep what was sent in it."""
@@ -93,3 +89,8 @@ SKIPPED_GROUP: Final = 32
 
 BODY_BYTES: Final = PAYLOAD_BYTES - 512
 """A text leaves room for padding (up to 252 bytes with the count before it) and all that stands around it (103)."""
+
+# --- pairing ---------------------------------------------------------------------------------------------------------
+
+QR_CHARACTERS: Final = 1024
+"""A QR code for pairing: 92 characters and three names. The largest QR code holds 2953 bytes and is hard to scan."""

@@ -38,9 +38,9 @@ def _flags(pattern: Pattern) -> tuple[tuple[int, ...], ...]:
     keyed, found = False, []
     for message in pattern.tokens:
         flags = []
-        for token in message:
-            if token in ("e", "s"):
-                flags.append(int(keyed and token != "e"))
+        for word in message:
+            if word in ("e", "s"):
+                flags.append(int(keyed and word == "s"))
             else:
                 keyed = True
         found.append(tuple(flags))
@@ -53,7 +53,7 @@ def _held(pattern: Pattern, initiator: bool, step: int) -> tuple[str, ...]:
     for index, message in enumerate(pattern.tokens[:step]):
         said[index % 2].update(message)
     ours, theirs = said if initiator else said[::-1]
-    keyed = any(token not in ("e", "s") for message in pattern.tokens[:step] for token in message)
+    keyed = any(word not in ("e", "s") for message in pattern.tokens[:step] for word in message)
     done = step == MESSAGES
     holds = {
         "k": keyed and not done,
