@@ -68,8 +68,8 @@ class HealingSession:
     def begin(
         cls, split: Split, *, session: bytes, initiator: bool, own: KeyPair, peer: bytes, now: int
     ) -> HealingSession:
-        """After message 3. `session`: core's id of it, 32 bytes; `own`, `peer`: the two fresh keys (r) that messages 2 and
-        3 carried. Malformed if the peer's is of low order, or is ours."""
+        """After message 3. `session`: core's id of it, 32 bytes; `own`, `peer`: the fresh keys (r) of messages 2 and
+        3. Malformed if the peer's is of low order, or is ours."""
         if peer == own.public:
             raise Malformed("The peer's first ratchet key is our own.")
         root, header_i, header_r, topic = keys.first_keys(split.h, split.k1, split.k2)
