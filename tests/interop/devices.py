@@ -109,9 +109,13 @@ class StatusGoDevice:
 
     def receive(self, sender: bytes, message: bytes) -> bytes | None:
         try:
-            return self.peer.handle(sender, message)
+            delivered = self.peer.deliver(sender, message)
         except StatusGoError as error:
             raise Refused(str(error)) from None
+        if not delivered:
+            return None
+        (body,) = delivered
+        return body
 
     def restart(self) -> None:
         """Its state is in a database."""

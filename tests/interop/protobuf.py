@@ -39,6 +39,8 @@ def read(raw: bytes) -> dict[int, list[Any]]:
     at = 0
     while at < len(raw):
         tag, at = _varint(raw, at)
+        if tag >> 3 == 0:
+            raise NotProtobuf("no field has the number zero")
         content: int | bytes
         content, at = _varint(raw, at)
         if tag & 7 == 2:

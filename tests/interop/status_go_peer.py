@@ -13,19 +13,16 @@ from collections.abc import Callable
 
 from attrs import define, field
 from coincurve import PrivateKey, PublicKey
-from Crypto.Hash import keccak
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tests.interop import status_go_messages
 from tests.interop.protobuf import NotProtobuf, last, map_of, read, write
+from tests.interop.status_go_messages import keccak256
 from tests.interop.status_go_ratchet import Header, Kept, Ratchet, StatusGoError, agree, answer, begin
 
 MAX_INSTALLATIONS = 3
 DAY_NS = 24 * 3600 * 10**9
-
-
-def keccak256(data: bytes) -> bytes:
-    return keccak.new(data=data, digest_bits=256).digest()
 
 
 @define
@@ -213,6 +210,11 @@ class StatusGoPeer:
         return write((3, sealed), (101, write((1, ephemeral.public_key.format()))))
 
     # --- receiving ---------------------------------------------------------------------------------------------------
+
+    def deliver(self, sender: bytes, message: bytes) -> tuple[bytes, ...]:
+        """The application messages in it: taken out of data sync if it was wrapped so. None: our own, come back."""
+        payload = self.handle(sender, message)
+        return () if payload is None else status_go_messages.unwrap(payload)
 
     def handle(self, sender: bytes, message: bytes) -> bytes | None:
         """The payload; None: our own message, come back. StatusGoError for all else."""
