@@ -30,6 +30,9 @@ class KeyExchangeCase:
     """byte strings thrown at accept, receive and read_offer"""
     frames_may_differ: bool = False
     """True only where a foreign wire format has bytes under no key: an altered frame may then open to the same text"""
+    nonces_are_counted: bool = False
+    """True only where a foreign wire format takes nonces from a counter: a state put back from a copy then seals two
+    texts with one keystream, which is why kexkit's backups hold no sessions"""
 
     @staticmethod
     def make() -> KeyExchange:

@@ -28,6 +28,7 @@ from kexkit.api import (
     Wants,
 )
 from kexkit.errors import NotMine, Refusal
+from kexkit.identity import tagged_digest
 from kexkit.testing.key_exchange_rules import (
     TAG_BYTES,
     ask,
@@ -95,6 +96,8 @@ class Took:
     plain: tuple[Plain, ...]
     sent: tuple[Sent, ...]
     asks: tuple[Ask, ...]
+    offers: tuple[bytes, ...] = ()
+    """BARE: offers of the peer that came in clear"""
 
     @property
     def texts(self) -> list[bytes]:
@@ -107,6 +110,8 @@ class Issued:
 
     offer: Offer = field(repr=False)
     bind: bytes
+    to: Hear | None = None
+    """BARE: where openings to it turn up besides what the offer itself hears"""
 
 
 class Party:
@@ -130,6 +135,8 @@ class Party:
         self.toward: dict[bytes, Device] = {}
         self.adverts: dict[Device, Advert] = {}
         self.issued: list[Issued] = []
+        self.hint = b""
+        """BARE: not empty: what accept() shall answer instead of beginning a session"""
 
     def __repr__(self) -> str:
         return f"<Party {self.me.installation}>"
@@ -158,6 +165,7 @@ class Party:
             session_id: twin.exchange.restore(session.snapshot()) for session_id, session in self.sessions.items()
         }
         twin.toward, twin.adverts, twin.issued = dict(self.toward), dict(self.adverts), list(self.issued)
+        twin.hint = self.hint
         return twin
 
     # --- offers ---
@@ -174,7 +182,8 @@ class Party:
         own = [advert for advert in adverts if advert.device == self.me]
         demand(len(own) == 1, "our own offer does not advertise this device exactly once")
         demand(own[0].expires > self.clock.now, "an offer is published that has expired")
-        self.issued.insert(0, Issued(offer, bind_of(self.exchange, own[0])))
+        to = place_of(self.exchange, own[0]) if self.exchange.carriage is Carriage.BARE else None
+        self.issued.insert(0, Issued(offer, bind_of(self.exchange, own[0]), to))
         return offer
 
     def read_offer(self, public: bytes, maker: Device) -> tuple[Advert, ...]:
@@ -190,8 +199,21 @@ class Party:
 
     # --- sessions ---
 
-    def opening(self, peer: Device | None, bind: bytes) -> Opening:
-        return Opening(peer, self.adverts.get(peer) if peer else None, bind, self.secret)
+    def opening(self, peer: Device | None, bind: bytes, sent: Sent | None = None) -> Opening:
+        """Towards `peer`; or, if that is None, to the offer of ours with this bind. If none has it, `sent` is taken for
+        an opening to our newest: so a thief or a stranger would do."""
+        advert = self.adverts.get(peer) if peer else None
+        if self.exchange.carriage is not Carriage.BARE:
+            return Opening(peer, advert, bind, self.secret)
+        if peer is not None:
+            to = place_of(self.exchange, advert) if advert is not None else None
+            return Opening(peer, advert, bind, self.secret, to)
+        answered = next((issued for issued in self.issued if issued.bind == bind), None)
+        place = answered.to if answered is not None else None
+        if sent is not None and answered is None:
+            place = Hear(sent.topic or "", sent.frame[:TAG_BYTES])
+        offered = (answered or self.issued[0]).offer.public if self.issued else b""
+        return Opening(None, None, bind, self.secret, place, offered, self.hint)
 
     def initiate(self, peer: Device, *, bind: bytes | None = None) -> Took:
         """Begin a session; NoOffer if nothing is known of the peer."""
@@ -207,7 +229,7 @@ class Party:
         refusal: Refusal | None = None
         for each in binds:
             try:
-                return self._accept(sent, self.opening(peer, each))
+                return self._accept(sent, self.opening(peer, each, sent))
             except Refusal as error:
                 refusal = refusal or error
         raise refusal or NotMine("No offer was made that this could answer.")
@@ -272,7 +294,7 @@ class Party:
                 if place in session.hears:
                     return session.id
             for issued in self.issued:
-                if place in issued.offer.hears:
+                if place in issued.offer.hears or place == issued.to:
                     return issued
         raise NotMine("Nothing here hears this topic and tag.")
 
@@ -331,7 +353,7 @@ class Party:
                 self.toward[after.id] = peer
         to = None if self.exchange.carriage is Carriage.BARE else peer
         sent = tuple(Sent(self.me, to, frame, step.to) for frame in step.frames)
-        return Took(after.id if after is not None else None, step.plain, sent, step.asks)
+        return Took(after.id if after is not None else None, step.plain, sent, step.asks, step.offers)
 
     def _stored(self, session: Session) -> Session:
         if not self.restarts:
@@ -359,8 +381,19 @@ def _there(session: Session | None) -> Session:
 
 def bind_of(exchange: KeyExchange, advert: Advert | None) -> bytes:
     """What both ends know of an opening before it: the mechanism, whom it goes to, and the offer it answers."""
+    return tagged_digest(b"kexkit/opening/1", _named_offer(exchange, advert))
+
+
+def place_of(exchange: KeyExchange, advert: Advert) -> Hear:
+    """Where a BARE opening to this offer goes, and its tag: as in core, but for the topic and for what stands for the
+    signed offer."""
+    tag = tagged_digest(b"kexkit/noise hello/1", _named_offer(exchange, advert))[:TAG_BYTES]
+    return Hear(f"/kexkit/1/openings-{advert.device.identity.hex()[:8]}/proto", tag)
+
+
+def _named_offer(exchange: KeyExchange, advert: Advert | None) -> bytes:
     name = exchange.name.encode()
-    digest = hashlib.sha256(b"kexkit opening in a test" + len(name).to_bytes(1, "big") + name)
+    offer = hashlib.sha256(b"kexkit offer in a test")
     if advert is not None:
-        digest.update(advert.device.identity + advert.device.installation.encode() + b"\0" + advert.public)
-    return digest.digest()
+        offer.update(advert.device.identity + advert.device.installation.encode() + b"\0" + advert.public)
+    return len(name).to_bytes(1, "big") + name + offer.digest()

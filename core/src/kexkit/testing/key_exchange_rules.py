@@ -109,6 +109,7 @@ def check_step(exchange: KeyExchange, before: Session | None, step: object, now:
         demand(isinstance(plain, Plain) and isinstance(plain.body, bytes), "Step.plain holds Plain values")
         check_grade(exchange, plain.grade, "an opened text's grade")
     demand(all(isinstance(question, Ask) for question in step.asks), "Step.asks holds Ask values")
+    demand(not step.offers or bare, "Step.offers is for BARE mechanisms: the others' offers come beside their frames")
     check_rows(step.keep, now)
     demand(not set(step.keep) & set(step.drop), "a row is both kept and dropped")
     if step.session is before and before is not None:
@@ -174,6 +175,7 @@ def step_facts(step: Step) -> tuple[object, ...]:
         step.to,
         tuple((plain.body, plain.grade) for plain in step.plain),
         step.asks,
+        step.offers,
         tuple(sorted((row_id, row.value, row.until) for row_id, row in step.keep.items())),
         tuple(sorted(step.drop)),
     )

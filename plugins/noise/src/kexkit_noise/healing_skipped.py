@@ -86,7 +86,8 @@ def file(session: bytes, kept: Kept, missed: Sequence[tuple[bytes, bytes]], *, h
         return Wants(frozenset(wanted.keys() - have.keys()))
     lists = {index: _read_group(have[row], index) for row, index in wanted.items()}
     drop: list[bytes] = []
-    for index in range(kept.low // _GROUP, -(-min(low, kept.made) // _GROUP)):
+    going = range(kept.low // _GROUP, -(-min(low, kept.made) // _GROUP)) if low > kept.low else ()
+    for index in going:
         drop += (key_row(session, tag) for number, tag in lists[index] if kept.low <= number < low)
         if (index + 1) * _GROUP <= low:
             drop.append(group_row(session, index))
