@@ -135,6 +135,7 @@ _PROTOCOLS: Final[dict[Pattern, Any]] = {pattern: NoiseProtocol(pattern.noise_na
 
 
 _FIELD_BYTES: Final = (KEY_BYTES, KEY_BYTES + TAG_BYTES)
+_TRANSPORT_BYTES: Final = len(pad(bytes(limits.HANDSHAKE_PAYLOAD_BYTES))) + TAG_BYTES
 
 
 # --- the handshake ---------------------------------------------------------------------------------------------------
@@ -193,13 +194,13 @@ class Handshake:
 
     @classmethod
     def begin(cls, pattern: Pattern, *, initiator: bool, prologue: bytes, keys: Keys) -> Handshake:
-        protocol = copy(_PROTOCOLS[pattern])
         _demand(pattern, initiator, keys)
+        protocol = copy(_PROTOCOLS[pattern])
         pairs = {
             "s": keys.static and _Pair.of(keys.static),
             "e": keys.ephemeral and _Pair.of(keys.ephemeral),
-            "rs": keys.remote_static and _Pair.from_public_bytes(keys.remote_static),
-            "re": keys.remote_ephemeral and _Pair.from_public_bytes(keys.remote_ephemeral),
+            "rs": None if keys.remote_static is None else _Pair.from_public_bytes(keys.remote_static),
+            "re": None if keys.remote_ephemeral is None else _Pair.from_public_bytes(keys.remote_ephemeral),
         }
         _refuse_reflection(**pairs)
         state = HandshakeState.initialize(protocol, initiator, prologue, **pairs)
@@ -229,10 +230,9 @@ class Handshake:
 
     def write(self, payload: bytes, nametag: bytes, *, ephemeral: bytes = b"") -> Written:
         """The next message. `ephemeral`: 32 random bytes, used once, where the message brings a new key."""
-        padded = pad(payload)
-        if len(padded) + TAG_BYTES > limits.HANDSHAKE_PAYLOAD_BYTES:
-            raise InvalidInput("The payload of a handshake message is too long.")
-        state, message = self.write_unpadded(padded, nametag, ephemeral=ephemeral)
+        if len(payload) > limits.HANDSHAKE_PAYLOAD_BYTES:
+            raise InvalidInput(f"A handshake message carries at most {limits.HANDSHAKE_PAYLOAD_BYTES} bytes.")
+        state, message = self.write_unpadded(pad(payload), nametag, ephemeral=ephemeral)
         fields, start = [], 0
         for flag in FLAGS[self.pattern][self.step]:
             end = start + _FIELD_BYTES[flag]
@@ -242,8 +242,8 @@ class Handshake:
 
     def read(self, fields: bytes, transport: bytes, nametag: bytes) -> Read:
         """The peer's next message, or a refusal."""
-        if len(transport) > limits.HANDSHAKE_PAYLOAD_BYTES:
-            raise Limit("The payload of a handshake message is too long.")
+        if len(transport) > _TRANSPORT_BYTES:
+            raise Limit(f"A handshake message carries at most {limits.HANDSHAKE_PAYLOAD_BYTES} bytes.")
         if self.complete:
             raise Malformed("A handshake message came after the last one.")
         keys, start = [], 0
