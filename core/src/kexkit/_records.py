@@ -61,6 +61,7 @@ class Timer:
     QUIET: Final = 13
     PURGE_UNCONFIRMED: Final = 14
     WITHHELD_EXPIRY: Final = 15
+    REQUEUE: Final = 16
 
 
 def peer_key(identity: bytes) -> Key:

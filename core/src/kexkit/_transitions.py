@@ -1,13 +1,17 @@
 """Every transition of a session's life, in one table. A missing entry is the error.
 
-                  begin_ready              heard
-      nothing ─────────────────▶ provisional ──▶ open ◀─┐ heard, ready
-         │  │ accept_ready                        ▲ │ ──┘
-         │  └─────────────────────────────────────┘ │ outdated
-         │ begin, accept           ready            ▼
-         └───────────────▶ opening ──────▶ open   stale (hears, never seals)        ended: closed, from anywhere
+              begin_ready                 confirmed
+      nothing ───────────▶ provisional ──────────────▶ open ──▶ stale (hears, never seals)
+         │ begin               ▲  │                    ▲ │ outdated
+         ├────────▶ opening ───┘  │ refused   confirmed│ │ frozen
+         │ accept      │ ready    ▼                    │ ▼
+         └────────▶ opening ──▶ refused             opening   frozen (opens nothing, seals nothing)
 
-A forged frame is no entry here: it raises before any transition, and nothing is written.
+      ended: closed, from anywhere
+
+What they began stays `opening` until its first text says which choice they believe in; what we began is `provisional`
+once it can seal, until they answer. A forged frame is no entry here: it raises before any transition, and nothing is
+written.
 """
 
 from __future__ import annotations
@@ -23,23 +27,28 @@ class State(IntEnum):
 
     NOTHING = 0
     OPENING = 1
-    """the handshake is under way: texts wait"""
+    """the handshake is under way, or its choice is not confirmed: texts wait"""
     PROVISIONAL = 2
-    """we began it and may seal, but have heard nothing yet"""
+    """we began it and may seal, but the peer has not confirmed the choice yet"""
     OPEN = 3
     STALE = 4
-    """a newer offer of the peer supersedes it: it still opens what comes, and seals nothing"""
+    """another session supersedes it: it still opens what comes, and seals nothing"""
     CLOSED = 5
+    REFUSED = 6
+    """the choice was refused, by us or by them: nothing is shown of it, and nothing sealed but the refusal"""
+    FROZEN = 7
+    """its confirmations contradict one another: nothing is opened in it and nothing sealed"""
 
 
 class Cause(Enum):
     BEGIN = "we began, and cannot seal yet"
     BEGIN_READY = "we began, and can seal"
-    ACCEPT = "they began, and we cannot seal yet"
-    ACCEPT_READY = "they began, and we can seal"
+    ACCEPT = "they began"
     READY = "the handshake is complete"
-    HEARD = "a frame of theirs opened"
-    OUTDATED = "the peer published a newer epoch"
+    CONFIRMED = "both ends know that they made the same choice"
+    REFUSED = "one end does not accept the choice"
+    CONTRADICTED = "a confirmation is missing, or contradicts another"
+    OUTDATED = "a newer key of the peer, or a better mechanism, replaces it"
     ENDED = "the session said it is over, or was displaced"
 
 
@@ -48,29 +57,40 @@ TABLE: Final[dict[State, dict[Cause, State]]] = {
         Cause.BEGIN: State.OPENING,
         Cause.BEGIN_READY: State.PROVISIONAL,
         Cause.ACCEPT: State.OPENING,
-        Cause.ACCEPT_READY: State.OPEN,
     },
     State.OPENING: {
-        Cause.HEARD: State.OPENING,
-        Cause.READY: State.OPEN,
-        Cause.OUTDATED: State.STALE,
+        Cause.READY: State.PROVISIONAL,
+        Cause.CONFIRMED: State.OPEN,
+        Cause.REFUSED: State.REFUSED,
+        Cause.CONTRADICTED: State.FROZEN,
         Cause.ENDED: State.CLOSED,
     },
     State.PROVISIONAL: {
-        Cause.HEARD: State.OPEN,
+        Cause.CONFIRMED: State.OPEN,
+        Cause.REFUSED: State.REFUSED,
+        Cause.CONTRADICTED: State.FROZEN,
         Cause.OUTDATED: State.STALE,
         Cause.ENDED: State.CLOSED,
     },
     State.OPEN: {
-        Cause.HEARD: State.OPEN,
-        Cause.READY: State.OPEN,
+        Cause.CONTRADICTED: State.FROZEN,
         Cause.OUTDATED: State.STALE,
         Cause.ENDED: State.CLOSED,
     },
     State.STALE: {
-        Cause.HEARD: State.STALE,
-        Cause.READY: State.STALE,
+        Cause.CONFIRMED: State.STALE,
+        Cause.REFUSED: State.REFUSED,
+        Cause.CONTRADICTED: State.FROZEN,
         Cause.OUTDATED: State.STALE,
+        Cause.ENDED: State.CLOSED,
+    },
+    State.REFUSED: {
+        Cause.CONTRADICTED: State.FROZEN,
+        Cause.OUTDATED: State.REFUSED,
+        Cause.ENDED: State.CLOSED,
+    },
+    State.FROZEN: {
+        Cause.OUTDATED: State.FROZEN,
         Cause.ENDED: State.CLOSED,
     },
     State.CLOSED: {},

@@ -54,6 +54,22 @@ class MechanismMissing(NoCommonMechanism):
     """The peer offers only key exchanges whose plugins are not loaded here."""
 
 
+class OfferMissing(NoCommonMechanism):
+    """The peer's device is known to have an offer that has not come yet: nothing begins without it."""
+
+
+class DowngradeNeedsConsent(NoCommonMechanism):
+    """What is left to choose from gives less than a session with this device gave before."""
+
+
+class Unconfirmed(NoCommonMechanism):
+    """The peer has not confirmed the session, and no more leaves in it until they do."""
+
+
+class NegotiationFailed(NoCommonMechanism):
+    """Sessions with this device failed to begin too often. A newer offer, another policy or you can change that."""
+
+
 # --- theirs, or the network's ----------------------------------------------------------------------------------------
 
 
@@ -123,6 +139,34 @@ class OfferExpired(Refusal):
 
 class OfferNotYetValid(Refusal):
     """An offer begins in the future. Check both clocks."""
+
+
+class OfferStale(Refusal):
+    """An offer is older than one that is known to exist."""
+
+
+class OfferEquivocation(Refusal):
+    """Two different offers of one device bear one number. Nothing begins with it until a higher one comes."""
+
+
+class OfferRollback(Refusal):
+    """A device confirmed with an older offer than one it published: its store was put back, or cloned."""
+
+
+class ConfirmationMissing(Refusal):
+    """A device that makes offers answered without confirming what was chosen."""
+
+
+class ConfirmationConflict(Refusal):
+    """Two different confirmations came for one session."""
+
+
+class ConfirmationMismatch(Refusal):
+    """A confirmation is of another session, or of other people."""
+
+
+class DowngradeRefused(Refusal):
+    """A device that makes offers began a session as if it made none."""
 
 
 class OfferUnsupported(Unsupported):

@@ -92,6 +92,8 @@ class Waiting:
     installation: str
     """empty: none of the peer's devices is known yet"""
     reason: str
+    cause: str = ""
+    """the name of the error in `kexkit.errors` behind it, where there is one: 'DowngradeNeedsConsent'"""
 
 
 @frozen
@@ -121,6 +123,28 @@ class OfferSeen:
     peer: bytes
     installation: str
     mechanism: str
+
+
+@frozen
+class OfferShrunk:
+    """A newer offer of a peer's device no longer lists these mechanisms."""
+
+    peer: bytes
+    installation: str
+    gone: tuple[str, ...]
+
+
+@frozen
+class NegotiationTrouble:
+    """A session was refused or frozen, or an offer contradicts another. What was to be said over it is kept."""
+
+    peer: bytes
+    installation: str
+    mechanism: str
+    """empty: it is about an offer"""
+    cause: str
+    """the name of the error in `kexkit.errors`"""
+    reason: str
 
 
 @frozen
@@ -156,6 +180,8 @@ Event: TypeAlias = (
     | SessionOpened
     | PeerMet
     | OfferSeen
+    | OfferShrunk
+    | NegotiationTrouble
     | FrameRefused
     | TransportTrouble
     | EventsMissed

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 
 from kexkit import _records as records
 from kexkit._engine.engine import Engine
-from kexkit._engine.offering import note_bundles, renew
+from kexkit._engine.frames import Postponed, Sealed
+from kexkit._engine.noting import note_bundles
+from kexkit._engine.offering import renew
 from kexkit._engine.opening import open_frame
 from kexkit._engine.peers import device_of, load_person, save_person
 from kexkit._engine.receiving import frames_for
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome
-from kexkit._engine.sealing import Postponed, Sealed, seal_for, seal_unknown
+from kexkit._engine.sealing import seal_for, seal_unknown
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import message_around
 from kexkit._shell.direct import DirectShell
@@ -41,7 +43,9 @@ class SecurityLayer:
         policy: Policy | None = None,
     ) -> None:
         me = Device(identity.public, installation)
-        self.engine = Engine(Setting(me, tuple(exchanges), policy if policy is not None else Policy()))
+        self.engine = Engine(
+            Setting(me, tuple(exchanges), policy if policy is not None else Policy(), negotiates=False)
+        )
         self.shell = DirectShell(self.engine.restore)
         self._clock = clock
         self._rng = rng
@@ -159,8 +163,8 @@ class SecurityLayer:
         if not mine:
             raise NotForThisDevice("A message is for other devices.")
         plains: list[Plain] = []
-        for exchange, frame in mine:
-            opened, _ = yield from open_frame(draft, person, device, exchange, frame, setting, moment)
-            plains += opened
+        for exchange, frame, _ in mine:
+            came = yield from open_frame(draft, person, device, exchange, frame, setting, moment)
+            plains += came.texts
         save_person(draft, person)
         return draft.outcome(tuple(plains))

@@ -169,6 +169,45 @@ TIMER_RETRY_MS: Final = 3600 * 1000
 OWN_OFFER_LIFETIME_MS: Final = 14 * 24 * 3600 * 1000
 """How long an offer that we sign is good; it is renewed at half of that (negotiation 1.2)."""
 
+OWN_OFFERS: Final = 64
+"""Offers of our own that openings may still answer (negotiation 1.2). The oldest goes first."""
+
+OWN_OFFER_GRACE_MS: Final = 2 * 24 * 3600 * 1000
+"""How long after its end an offer of ours is still answered: a weekend in a store node (negotiation 1.2)."""
+
+PROVISIONAL_TEXTS: Final = 20
+"""Texts sealed in a session whose choice the peer has not confirmed (negotiation 1.6)."""
+
+PROVISIONAL_MS: Final = 48 * 3600 * 1000
+"""For how long (negotiation 1.6). A relay that swallows every refusal gains no more than that."""
+
+CONFIRM_AGAIN_MS: Final = 600_000
+"""When a confirmation that was not answered is sent again; then after twice as long, and so on."""
+
+ANSWER_AGAIN_MS: Final = 30_000
+"""The answer to a confirmation that comes again is given again, but not more often: copies cost nothing."""
+
+ATTEMPTS: Final = 5
+"""Beginnings with one device that may fail before we stop trying (negotiation 1.7)."""
+
+ATTEMPT_AGAIN_MS: Final = 60_000
+"""When a beginning that failed is tried again; then after five times as long, and so on, up to a day."""
+
+QUIET_MS: Final = 7 * 24 * 3600 * 1000
+"""A session that another mechanism replaced opens what still comes until it was quiet for so long (negotiation 1.7)."""
+
+WITHHELD_PER_PEER: Final = 64
+"""Texts kept that came over a refused session, as many as unreadable frames."""
+
+OFFER_CHECKS: Final = 10
+"""Offers in clear that may cost a signature check at once (negotiation 1.3); who they speak for is not proven."""
+
+OFFER_CHECK_MS: Final = 60_000
+"""After so long one more may."""
+
+ALLOWANCES: Final = 1024
+"""People for whom the above is remembered, in memory; then the one longest silent starts afresh."""
+
 ADVERTISE_EVERY_MS: Final = 6 * 3600 * 1000
 """How often our bundle goes to our contact-code topic: status-go's 21,600 s."""
 

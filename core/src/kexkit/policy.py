@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from attrs import frozen
 
 from kexkit.api import Guarantee
+
+
+class FirstFlight(Enum):
+    """What may leave in a session that the peer has not confirmed."""
+
+    SEND = "send"
+    """texts, in a session that gives what policy demands"""
+    HOLD = "hold"
+    """nothing but the confirmation itself"""
+
+
+class Downgrade(Enum):
+    """What happens when a device's newer offer leaves only mechanisms that give less than before."""
+
+    ASK = "ask"
+    """texts wait until `Node.accept_downgrade`"""
+    REFUSE = "refuse"
+    """they wait for a better offer"""
+    ACCEPT = "accept"
+    """they leave, and an event says so"""
 
 
 @frozen
@@ -20,7 +42,11 @@ class Policy:
     hear_strangers: bool = True
     """False: only people who were added are heard"""
     advertise: bool = True
-    """publish our bundle on our contact-code topic, where whoever knows our key can find it"""
+    """publish our bundle and our offer on our contact-code topic, where whoever knows our key can find them"""
+    first_flight: FirstFlight = FirstFlight.SEND
+    downgrade: Downgrade = Downgrade.ASK
+    hear_new_bare: bool = True
+    """hear a device that makes no offers, of a person whose other devices do"""
 
     def allows(self, mechanism: str) -> bool:
         return self.mechanisms is None or mechanism in self.mechanisms
@@ -32,4 +58,7 @@ class Policy:
 #: Also sends when nothing but the peer's key is known: anyone who later steals that key reads such a text.
 WITHOUT_FORWARD_SECRECY = Policy(require=Guarantee.SECRET)
 
-__all__ = ["WITHOUT_FORWARD_SECRECY", "Policy"]
+#: Nothing leaves before the peer has confirmed the choice, and nothing gets weaker.
+STRICT = Policy(first_flight=FirstFlight.HOLD, downgrade=Downgrade.REFUSE, hear_new_bare=False)
+
+__all__ = ["STRICT", "WITHOUT_FORWARD_SECRECY", "Downgrade", "FirstFlight", "Policy"]

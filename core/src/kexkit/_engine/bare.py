@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from kexkit import _records as records
-from kexkit._engine.chatting import take_texts
 from kexkit._engine.drawer import Fetched, ask, end, guarded, take
+from kexkit._engine.frames import Sealed, flights
+from kexkit._engine.negotiating import answered_offer, bind_for, with_hint
+from kexkit._engine.noting import note_offers
 from kexkit._engine.opening import check_peer, place, progress
 from kexkit._engine.peers import Person, load_person, make_room, save_person
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live, load_one, scan
-from kexkit._engine.sealing import Sealed, flights
 from kexkit._engine.setting import Setting
+from kexkit._engine.settling import Heard, Talk
 from kexkit._engine.strangers import admit, check_heard
-from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
+from kexkit._engine.withholding import take_heard
+from kexkit._engine.wrapping import BARE_VERSION, TopicKeys, envelopes_to, queue
 from kexkit.api import Cue, Device, Envelope, KeyExchange, Opening, Step
-from kexkit.errors import Malformed, MechanismMissing
+from kexkit.errors import Limit, Malformed, MechanismMissing, Unknown
 from kexkit.limits import BARE_TAG_BYTES, HALF_OPEN, HALF_OPEN_MS
 
 
@@ -36,18 +39,27 @@ def receive_bare(draft: Draft, envelope: Envelope, setting: Setting, moment: Mom
         if session is not None:
             yield from _into(draft, session, exchange, frame, setting, moment, keys)
         return
-    yield from _answer_opening(draft, route.bind, exchange, frame, setting, moment, keys)
+    yield from _answer_opening(draft, route, exchange, frame, setting, moment, keys)
 
 
 def _answer_opening(
-    draft: Draft, bind: bytes, exchange: KeyExchange, frame: bytes, setting: Setting, moment: Moment, keys: TopicKeys
+    draft: Draft,
+    route: records.Route,
+    exchange: KeyExchange,
+    frame: bytes,
+    setting: Setting,
+    moment: Moment,
+    keys: TopicKeys,
 ) -> Flow[None]:
     """An opening to an offer of ours. Who sent it is proven later, or by the frame itself."""
-    opening = Opening(None, None, bind)
+    opening = yield from _opening_of(draft, route, exchange, setting)
     fetched: Fetched = {}
     step: Step = yield from ask(
         draft, exchange.name, lambda have: exchange.accept(frame, opening, have, ctx=moment.context), fetched
     )
+    if opening.hint:
+        _send_hint(draft, exchange, step, moment, keys)
+        return
     if step.session is None:
         raise broken(exchange.name, "a BARE opening makes a session")
     known = yield from live(draft, step.session.id)
@@ -60,7 +72,26 @@ def _answer_opening(
     draft.write(records.half_key(after.session.id), moment.now.to_bytes(8, "big"))
     expiry = records.timer_key(moment.now + HALF_OPEN_MS, records.Timer.HALF_EXPIRY, after.session.id)
     draft.write(expiry, b"")
-    yield from settle(draft, None, after, None, exchange, step, setting, moment, keys, heard=True)
+    yield from settle(draft, None, after, None, exchange, step, setting, moment, keys, was_heard=True)
+
+
+def _opening_of(draft: Draft, route: records.Route, exchange: KeyExchange, setting: Setting) -> Flow[Opening]:
+    """Which offer of ours it answers, and whether that is still what we offer (negotiation 1.5)."""
+    if not route.offer:
+        return Opening(None, None, route.bind)
+    answered, current = yield from answered_offer(draft, route.offer, setting)
+    if answered is None or current is None:
+        raise Unknown("An opening answers an offer of ours that is long over.")
+    return with_hint(bind_for(exchange, setting, route.offer), answered, current, exchange.name)
+
+
+def _send_hint(draft: Draft, exchange: KeyExchange, step: Step, moment: Moment, keys: TopicKeys) -> None:
+    """No session: what we offer now goes back in clear. Whoever repeats an opening shall not make us chatter."""
+    if step.session is not None or len(step.frames) != 1 or step.to is None or step.keep or step.drop:
+        raise broken(exchange.name, "an opening to an outdated offer makes one frame and no session")
+    if not keys.allowance.take(b"", moment.now):
+        raise Limit("Openings to outdated offers come too fast.")
+    queue(draft, Envelope(step.to, step.frames[0], BARE_VERSION, moment.sequence()), moment)
 
 
 def _make_room(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
@@ -88,7 +119,7 @@ def _into(
     )
     meant = yield from _stands_with(draft, session)
     after = take(draft, exchange, session, step, fetched, moment)
-    yield from settle(draft, session, after, meant, exchange, step, setting, moment, keys, heard=True)
+    yield from settle(draft, session, after, meant, exchange, step, setting, moment, keys, was_heard=True)
 
 
 def _stands_with(draft: Draft, session: LiveSession) -> Flow[Device | None]:
@@ -108,7 +139,7 @@ def cue_session(
     step = guarded(exchange.name, lambda: session.session.cue(cue, ctx=moment.context))
     meant = yield from _stands_with(draft, session)
     after = take(draft, exchange, session, step, {}, moment)
-    yield from settle(draft, session, after, meant, exchange, step, setting, moment, keys, heard=False)
+    yield from settle(draft, session, after, meant, exchange, step, setting, moment, keys, was_heard=False)
     return True
 
 
@@ -123,7 +154,7 @@ def settle(
     moment: Moment,
     keys: TopicKeys,
     *,
-    heard: bool,
+    was_heard: bool,
 ) -> Flow[None]:
     """After a Step that no signed envelope brought: answer, and once the session has proven its peer, place it."""
     session = after or before
@@ -140,14 +171,20 @@ def settle(
         yield from _answer(draft, nobody, flights("", exchange, step), setting, moment, keys)
         return
     person = yield from load_person(draft, peer.identity)
-    ref = next((r for d in person.record.devices for r in d.sessions if r.id == session.session.id), None)
-    if ref is not None and before is not None:
-        progress(draft, person, ref, peer.installation, before, after, moment, heard=heard)
+    if step.offers and meant is not None:
+        note_offers(draft, person, step.offers, setting, moment, allowance=keys.allowance)
+    device = next((d for d in person.record.devices for r in d.sessions if r.id == session.session.id), None)
+    if device is not None and before is not None:
+        ref = next(r for r in device.sessions if r.id == session.session.id)
+        talk = Talk(person, device, ref, exchange)
+        came = yield from progress(draft, talk, before, after, step, setting, moment, heard=was_heard)
     elif after is not None:
-        yield from _introduce(draft, person, peer, exchange, after, setting, moment, keys)
+        came = yield from _introduce(draft, person, peer, exchange, after, step, setting, moment, keys)
+    else:
+        came = Heard([], [], "", flights(peer.installation, exchange, step))
+    yield from take_heard(draft, person, came, peer, setting, moment)
     save_person(draft, person)
-    yield from take_texts(draft, step.plain, peer, setting, moment)
-    yield from _answer(draft, person, flights(peer.installation, exchange, step), setting, moment, keys)
+    yield from _answer(draft, person, came.answers, setting, moment, keys)
 
 
 def _introduce(
@@ -156,17 +193,18 @@ def _introduce(
     peer: Device,
     exchange: KeyExchange,
     session: LiveSession,
+    step: Step,
     setting: Setting,
     moment: Moment,
     keys: TopicKeys,
-) -> Flow[None]:
+) -> Flow[Heard]:
     """Its peer is proven: from now on it is one of their device's sessions."""
     check_heard(person, setting)
     if person.is_new:
         yield from admit(draft, person, setting, moment, keys)
     yield from make_room(draft, person, peer.installation, moment)
     draft.remove(records.half_key(session.session.id))
-    yield from place(draft, person, peer.installation, exchange, session, moment)
+    return (yield from place(draft, person, peer.installation, exchange, session, step, setting, moment))
 
 
 def _answer(

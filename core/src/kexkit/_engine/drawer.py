@@ -150,6 +150,7 @@ def rehear(
     *,
     session_id: bytes = b"",
     bind: bytes = b"",
+    offer: bytes = b"",
 ) -> None:
     """Where BARE frames turn up becomes route rows. A place has one owner: a new one must be absent."""
     if before is after:
@@ -159,9 +160,8 @@ def rehear(
     for new in after - before:
         key = records.route_key(new.topic, new.tag)
         draft.given[key] = 0
-        draft.write(
-            key, records.write(records.Route(topic=new.topic, mechanism=mechanism, session=session_id, bind=bind))
-        )
+        route = records.Route(topic=new.topic, mechanism=mechanism, session=session_id, bind=bind, offer=offer)
+        draft.write(key, records.write(route))
         draft.channels.append(Channel(new.topic, "", symmetric=False, bare=True))
 
 
@@ -179,6 +179,8 @@ def end(draft: Draft, mechanism: str, session: LiveSession, moment: Moment) -> N
     draft.given.setdefault(key, session.revision)
     draft.remove(key)
     draft.remove(records.place_key(session.session.id))
+    draft.remove(records.confirm_key(session.session.id))
+    draft.write(records.timer_key(moment.now, records.Timer.PURGE_UNCONFIRMED, session.session.id), b"")
     draft.sessions[session.session.id] = None
     rehear(draft, session.session.hears, NOWHERE, mechanism)
     if session.session.due is not None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kexkit import _records as records
-from kexkit._engine import offering, receiving, sending, timing
+from kexkit._engine import consenting, noting, offering, receiving, sending, timing
 from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
+from kexkit._engine.consenting import Consent
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, Outcome, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
@@ -78,7 +79,7 @@ class Engine:
         draft.channels += strangers
 
     def meet(self, code: ContactCode, name: str, moment: Moment) -> Flow[Outcome]:
-        return (yield from offering.meet(code, name, self.setting, moment, self._keys))
+        return (yield from noting.meet(code, name, self.setting, moment, self._keys))
 
     def contact_code(self) -> Flow[ContactCode]:
         return (yield from offering.contact_code(self.setting))
@@ -110,6 +111,10 @@ class Engine:
         if receipt:
             draft.remove(("inbox", receipt))
         return draft.outcome(found)
+
+    def consent(self, peer: bytes, what: Consent, moment: Moment) -> Flow[Outcome]:
+        """A person decided what policy left open."""
+        return (yield from consenting.consent(peer, what, self.setting, moment))
 
     def tick(self, moment: Moment) -> Flow[Outcome]:
         """Work off one due timer; the result says when to come again."""

@@ -1,64 +1,38 @@
-"""What we publish, and what others do: bundles, signed offers, contact codes."""
+"""What we publish: bundles, signed offers, contact codes."""
 
 from __future__ import annotations
 
-from hashlib import sha256
-
-from attrs import evolve
-
 from kexkit import _records as records
 from kexkit._engine.drawer import NOWHERE, Fetched, ask, guarded, keep, rehear
-from kexkit._engine.opening import awaken
-from kexkit._engine.peers import (
-    NS_IN_MS,
-    Person,
-    advert_of,
-    device_of,
-    ensure_device,
-    load_person,
-    note_advert,
-    save_person,
-    to_advert,
-)
-from kexkit._engine.requests import Draft, Flow, Moment, Outcome, broken, load_one
-from kexkit._engine.sealing import bind_of
+from kexkit._engine.negotiating import names_of, opening_place, own_offer
+from kexkit._engine.peers import advert_of, load_person, to_advert
+from kexkit._engine.requests import Draft, Flow, Moment, broken, load_one, scan
 from kexkit._engine.setting import Setting
-from kexkit._engine.wrapping import (
-    TopicKeys,
-    advertisement,
-    contact_code_channel,
-    message_around,
-    queue,
-)
+from kexkit._engine.wrapping import TopicKeys, advertisement, message_around, queue
 from kexkit._wire import application
-from kexkit._wire.offers import Entry, OfferBody, SignedOffer, check_signature, read, sign
-from kexkit.api import Advert, Device, Hear, KeyExchange, Offer
+from kexkit._wire.offers import Entry, OfferBody, Sibling, SignedOffer, bare_digest, opening_bind, sign
+from kexkit.api import Advert, Carriage, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
-from kexkit.errors import Forged, InvalidInput, OfferExpired, OfferNotYetValid, Refusal
-from kexkit.limits import OWN_OFFER_LIFETIME_MS
+from kexkit.limits import OFFER_SIBLINGS, OWN_OFFER_GRACE_MS, OWN_OFFER_LIFETIME_MS, OWN_OFFERS
 
 CONTACT_CODE_ADVERTISEMENT = 15
 """Status's number for a ContactCodeAdvertisement in an ApplicationMetadataMessage"""
 
 
-# --- ours ------------------------------------------------------------------------------------------------------------
-
-
 def renew(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     """Make every offer of ours that is due, and sign anew what says which mechanisms we speak."""
-    changed = False
     for exchange in setting.exchanges:
-        changed = (yield from _renew_one(draft, exchange, setting, moment)) or changed
-    if setting.signs_offers:
-        yield from _sign_offer(draft, setting, moment, changed=changed)
+        yield from _renew_one(draft, exchange, setting, moment)
+    if setting.negotiates:
+        yield from _sign_offer(draft, setting, moment)
 
 
-def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Moment) -> Flow[bool]:
+def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Moment) -> Flow[None]:
     key = records.own_key(exchange.name)
     row = yield from load_one(draft, key)
     before = records.read_own(row.value) if row is not None else None
     if before is not None and before.renew > moment.now:
-        return False
+        return
     siblings = yield from _siblings(draft, exchange, setting)
     fetched: Fetched = {}
     offer: Offer = yield from ask(
@@ -74,7 +48,6 @@ def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Mo
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL, reference))
     draft.write(records.timer_key(offer.renew, records.Timer.OFFER_RENEWAL, reference), b"")
-    return True
 
 
 def _hear_openings(draft: Draft, hears: frozenset[Hear], exchange: KeyExchange, setting: Setting) -> Flow[None]:
@@ -84,7 +57,8 @@ def _hear_openings(draft: Draft, hears: frozenset[Hear], exchange: KeyExchange, 
         row = yield from load_one(draft, records.route_key(hear.topic, hear.tag))
         if row is None or records.read_route(row.value).mechanism != exchange.name:
             new.add(hear)
-    rehear(draft, NOWHERE, frozenset(new), exchange.name, bind=bind_of(exchange.name, setting.me))
+    anyone = opening_bind(exchange.name, bare_digest(setting.me.identity, setting.me.installation))
+    rehear(draft, NOWHERE, frozenset(new), exchange.name, bind=anyone)
 
 
 def _siblings(draft: Draft, exchange: KeyExchange, setting: Setting) -> Flow[tuple[Advert, ...]]:
@@ -98,29 +72,26 @@ def _siblings(draft: Draft, exchange: KeyExchange, setting: Setting) -> Flow[tup
     return tuple(sorted(found, key=lambda advert: advert.issued, reverse=True))
 
 
-def _sign_offer(draft: Draft, setting: Setting, moment: Moment, *, changed: bool) -> Flow[None]:
+def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
+    """A new one when what it lists has changed, and at half of the life of the old."""
     key = records.SIGNED_OFFER
     row = yield from load_one(draft, key)
     before = records.read_own(row.value) if row is not None else None
-    if before is not None and before.renew > moment.now and not changed:
-        return
-    entries = []
-    for exchange in setting.exchanges:
-        if not setting.policy.allows(exchange.name):
-            continue
-        own = yield from load_one(draft, records.own_key(exchange.name))
-        assert own is not None
-        public = b"" if exchange is setting.slot else records.read_own(own.value).public
-        entries.append(Entry(exchange.name, public))
+    entries = yield from _entries(draft, setting)
+    siblings = yield from _paired(draft, setting)
+    if before is not None:
+        listed = own_offer(before.public, setting).body
+        if before.renew > moment.now and (listed.entries, listed.siblings) == (entries, siblings):
+            return
     seq = max(before.seq + 1 if before is not None else 0, moment.now)
-    until = moment.now + OWN_OFFER_LIFETIME_MS
     body = OfferBody(
         identity=setting.me.identity,
         installation=setting.me.installation,
         seq=seq,
         not_before=moment.now // 1000,
-        not_after=until // 1000,
-        entries=tuple(entries),
+        not_after=(moment.now + OWN_OFFER_LIFETIME_MS) // 1000,
+        entries=entries,
+        siblings=siblings,
     )
     signed = guarded("offer", lambda: sign(body, moment.context.identity))
     renewal = moment.now + OWN_OFFER_LIFETIME_MS // 2
@@ -129,6 +100,70 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment, *, changed: bool
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL))
     draft.write(records.timer_key(renewal, records.Timer.OFFER_RENEWAL), b"")
+    yield from _keep_offered(draft, signed, setting, moment)
+
+
+def _entries(draft: Draft, setting: Setting) -> Flow[tuple[Entry, ...]]:
+    """What policy allows, best first. The slot's key is the Status bundle."""
+    entries = []
+    for name in setting.offered:
+        exchange = setting.by_name[name]
+        own = yield from load_one(draft, records.own_key(name))
+        assert own is not None
+        public = b"" if exchange is setting.slot else records.read_own(own.value).public
+        entries.append(Entry(name, public))
+    return tuple(entries)
+
+
+def _paired(draft: Draft, setting: Setting) -> Flow[tuple[Sibling, ...]]:
+    """'My other device has published at least this': who withholds its offer contradicts us."""
+    ourselves = yield from load_person(draft, setting.me.identity)
+    others = [each for each in ourselves.record.devices if each.enabled and each.offer_seq]
+    others.sort(key=lambda each: each.offer_seq, reverse=True)
+    newest = sorted(others[:OFFER_SIBLINGS], key=lambda each: each.installation)
+    return tuple(Sibling(each.installation, each.offer_seq) for each in newest)
+
+
+def _keep_offered(draft: Draft, signed: SignedOffer, setting: Setting, moment: Moment) -> Flow[None]:
+    """Openings to it may come until some time after its end; each has a tag of its own where frames travel alone."""
+    until = signed.body.not_after * 1000 + OWN_OFFER_GRACE_MS
+    draft.write(records.offered_key(signed.digest), records.write(records.Offered(signed=signed.received, until=until)))
+    draft.write(records.timer_key(until, records.Timer.OFFER_EXPIRY, signed.digest), b"")
+    for exchange, place in _places(signed, setting):
+        rehear(
+            draft,
+            NOWHERE,
+            frozenset({place}),
+            exchange.name,
+            bind=opening_bind(exchange.name, signed.digest),
+            offer=signed.digest,
+        )
+    kept = yield from scan("offered", limit=OWN_OFFERS)
+    if len(kept) == OWN_OFFERS:
+        oldest = min(kept, key=lambda found: records.read_offered(found[1].value).until)
+        yield from forget_offered(draft, oldest[0][1], setting)
+
+
+def _places(signed: SignedOffer, setting: Setting) -> list[tuple[KeyExchange, Hear]]:
+    alone = [setting.by_name[name] for name in names_of(signed) if name in setting.by_name]
+    return [
+        (exchange, opening_place(exchange.name, setting.me.identity, signed.digest))
+        for exchange in alone
+        if exchange.carriage is Carriage.BARE
+    ]
+
+
+def forget_offered(draft: Draft, digest: bytes, setting: Setting) -> Flow[None]:
+    """Nothing that answers it is expected any more."""
+    key = records.offered_key(digest)
+    row = yield from load_one(draft, key)
+    if row is None:
+        return
+    draft.remove(key)
+    offered = records.read_offered(row.value)
+    draft.remove(records.timer_key(offered.until, records.Timer.OFFER_EXPIRY, digest))
+    for exchange, place in _places(own_offer(offered.signed, setting), setting):
+        rehear(draft, frozenset({place}), NOWHERE, exchange.name)
 
 
 def contact_code(setting: Setting) -> Flow[ContactCode]:
@@ -142,130 +177,3 @@ def advertise(draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys) -
     body = application.wrap(b"", CONTACT_CODE_ADVERTISEMENT, moment.context.identity)
     message = yield from message_around(draft, (), setting, public=body)
     queue(draft, advertisement(message, setting, moment, keys), moment)
-
-
-# --- theirs ----------------------------------------------------------------------------------------------------------
-
-
-def note_bundles(
-    draft: Draft, person: Person, bundles: tuple[bytes, ...], maker: Device, setting: Setting, moment: Moment
-) -> None:
-    """Verify what is new, keep what is newest. The first bad one refuses the message."""
-    exchange = setting.slot
-    if exchange is None:
-        return
-    for bundle in bundles:
-        digest = sha256(bundle).digest()
-        if digest == person.record.bundle_digest:
-            continue
-        try:
-            adverts = _read(exchange, bundle, maker, moment)
-        except OfferNotYetValid:
-            continue  # one of the two clocks is off: that is no reason not to read what stands beside the bundle
-        if any(advert.device.identity != person.identity for advert in adverts):
-            raise Forged("A bundle speaks for somebody else than its sender.")
-        news = [_keep_advert(draft, person, exchange.name, advert, setting, moment) for advert in adverts]
-        if any(news):  # an old one that comes again shall leave no trace
-            person.record.bundle_digest = digest
-
-
-def offers_in_season(offers: tuple[bytes, ...], person: Person, moment: Moment) -> tuple[bytes, ...]:
-    """A message stays readable when the offer that travels with it has expired, or one of the two clocks is off."""
-    kept = []
-    for raw in offers:
-        try:
-            read(raw, expected_identity=person.identity, now_ms=moment.now)
-        except (OfferExpired, OfferNotYetValid):
-            continue
-        kept.append(raw)
-    return tuple(kept)
-
-
-def note_offers(draft: Draft, person: Person, offers: tuple[bytes, ...], setting: Setting, moment: Moment) -> None:
-    """A signed offer says which mechanisms a device speaks, best first, with their public bytes."""
-    for raw in offers:
-        offer = read(raw, expected_identity=person.identity, now_ms=moment.now)
-        known = device_of(person, offer.body.installation)
-        if known is not None and offer.body.seq <= known.offer_seq:
-            continue  # cheapest first: what changes nothing costs no signature check
-        check_signature(offer)
-        device = ensure_device(person, offer.body.installation)
-        if device is None:
-            continue
-        names = _note_entries(draft, person, offer, setting, moment)
-        if names != list(device.offered) or device.offer_seq < device.pin:
-            awaken(draft, person.identity, moment)
-        device.offer_seq = offer.body.seq
-        device.offered[:] = names
-        person.changed = True
-
-
-def _note_entries(draft: Draft, person: Person, offer: SignedOffer, setting: Setting, moment: Moment) -> list[str]:
-    """The mechanisms that are offered to us. One whose public bytes its plugin refuses is not (two people may have
-    configured it differently), and spoils the offer only if nothing else in it could be used."""
-    body = offer.body
-    maker = Device(person.identity, body.installation)
-    names: list[str] = []
-    refusal: Refusal | None = None
-    for entry in body.entries:
-        exchange = setting.by_name.get(entry.name)
-        if exchange is not None and exchange is not setting.slot:
-            try:
-                adverts = _read(exchange, entry.public, maker, moment)
-            except Refusal as refused:
-                refusal = refused
-                continue
-            if any(advert.device != maker for advert in adverts):
-                raise Forged("An offer speaks for another device than its maker.")
-            for advert in adverts:
-                until = min(advert.expires, body.not_after * 1000)
-                placed = evolve(advert, issued=body.seq * NS_IN_MS, expires=until)
-                _keep_advert(draft, person, entry.name, placed, setting, moment)
-        names.append(entry.name)
-    if refusal is not None and not any(name in setting.by_name for name in names):
-        raise refusal
-    return names
-
-
-def _read(exchange: KeyExchange, public: bytes, maker: Device, moment: Moment) -> tuple[Advert, ...]:
-    return guarded(exchange.name, lambda: exchange.read_offer(public, maker=maker, ctx=moment.context))
-
-
-def _keep_advert(
-    draft: Draft, person: Person, mechanism: str, advert: Advert, setting: Setting, moment: Moment
-) -> bool:
-    """True: it says something new."""
-    if advert.device == setting.me:
-        return False
-    changed = person.changed
-    person.changed = False
-    note_advert(draft, person, mechanism, advert)
-    news = person.changed
-    if news:
-        awaken(draft, person.identity, moment)
-    person.changed = news or changed
-    return news
-
-
-def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[Outcome]:
-    """Add a contact from a code: their identity, and what the code says of their devices."""
-    if code.identity == setting.me.identity:
-        raise InvalidInput("This is your own contact code.")
-    draft = Draft()
-    person = yield from load_person(draft, code.identity)
-    note_bundles(draft, person, code.bundles, Device(code.identity, ""), setting, moment)
-    note_offers(draft, person, code.offers, setting, moment)
-    for pin in code.pins:  # it says that an offer exists: without it nothing is sent to that device
-        pinned = ensure_device(person, pin.installation)
-        if pinned is not None:
-            pinned.pin = max(pinned.pin, pin.seq)
-    person.record.contact = True
-    draft.remove(records.stranger_key(code.identity))
-    if name:
-        person.record.name = name
-    person.changed = True
-    save_person(draft, person)
-    draft.channels.append(contact_code_channel(code.identity))
-    draft.channels.append(keys.negotiated(code.identity, moment))
-    awaken(draft, code.identity, moment)
-    return draft.outcome(code.identity)

@@ -6,108 +6,156 @@ would have changed is forgotten with it.
 
 from __future__ import annotations
 
-from kexkit import _records as records
+from kexkit._engine.attaching import ask_for_confirmation, confirmation_alone
+from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
-from kexkit._engine.peers import Person, add_session, advance, advert_of, ensure_device, follow, to_advert
+from kexkit._engine.frames import Sealed, flights
+from kexkit._engine.negotiating import answered_offer, names_of
+from kexkit._engine.peers import Person, add_session, advance, advert_of, awaken, ensure_device, follow, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
-from kexkit._engine.sealing import Sealed, bind_of, flights, opened_event
+from kexkit._engine.sealing import opened_event
 from kexkit._engine.setting import Setting
+from kexkit._engine.settling import Heard, Talk
 from kexkit._transitions import Cause, State
+from kexkit._wire import mvds
+from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening, Plain, Step
 from kexkit.errors import Limit, NotMine, PolicyRefused, Refusal
 
 
 def open_frame(
-    draft: Draft, person: Person, sender: Device, exchange: KeyExchange, frame: bytes, setting: Setting, moment: Moment
-) -> Flow[tuple[tuple[Plain, ...], list[Sealed]]]:
-    """Try the sender device's sessions of this mechanism, then accept. Plain texts, and frames to answer with."""
+    draft: Draft,
+    person: Person,
+    sender: Device,
+    exchange: KeyExchange,
+    frame: bytes,
+    setting: Setting,
+    moment: Moment,
+    *,
+    answers: bytes = b"",
+) -> Flow[Heard]:
+    """Try the sender device's sessions of this mechanism, then accept. `answers`: D of the offer of ours that the frame
+    says it answers, where it says so."""
     device = next((one for one in person.record.devices if one.installation == sender.installation), None)
     refusal: Refusal | None = None
     for ref in sorted(device.sessions, key=lambda ref: -ref.rank) if device is not None else ():
         session = (yield from live(draft, ref.id)) if ref.mechanism == exchange.name else None
         if session is None:
             continue
+        assert device is not None
         try:
-            return (yield from receive_in(draft, person, ref, session, exchange, frame, moment))
+            return (yield from _receive_in(draft, Talk(person, device, ref, exchange), session, frame, setting, moment))
         except NotMine:
             continue
         except Refusal as refused:  # another session may still own it: the header alone did not tell
             refusal = refused
     if refusal is not None:
         raise refusal
-    return (yield from _accept(draft, person, sender, exchange, frame, setting, moment))
+    return (yield from _accept(draft, person, sender, exchange, frame, answers, setting, moment))
 
 
-def receive_in(
-    draft: Draft,
-    person: Person,
-    ref: records.SessionRef,
-    session: LiveSession,
-    exchange: KeyExchange,
-    frame: bytes,
-    moment: Moment,
-) -> Flow[tuple[tuple[Plain, ...], list[Sealed]]]:
+def _receive_in(
+    draft: Draft, talk: Talk, session: LiveSession, frame: bytes, setting: Setting, moment: Moment
+) -> Flow[Heard]:
+    exchange = talk.exchange
     fetched: Fetched = {}
     step: Step = yield from ask(
         draft, exchange.name, lambda have: session.session.receive(frame, have, ctx=moment.context), fetched
     )
     after = take(draft, exchange, session, step, fetched, moment)
-    installation = _installation_of(person, ref)
-    check_peer(exchange, after, Device(person.identity, installation))
-    progress(draft, person, ref, installation, session, after, moment, heard=True)
-    return step.plain, flights(installation, exchange, step)
+    check_peer(exchange, after, Device(talk.person.identity, talk.device.installation))
+    return (yield from progress(draft, talk, session, after, step, setting, moment, heard=True))
 
 
 def progress(
     draft: Draft,
-    person: Person,
-    ref: records.SessionRef,
-    installation: str,
+    talk: Talk,
     before: LiveSession,
     after: LiveSession | None,
+    step: Step,
+    setting: Setting,
     moment: Moment,
     *,
     heard: bool,
-) -> None:
+) -> Flow[Heard]:
     """A session has moved on: so may its state, by the table, and then what waits for it is looked at again."""
+    person, device, ref = talk.person, talk.device, talk.ref
+    state = State(ref.state)
+    came = yield from hear(draft, talk, step.plain, setting, moment)
+    came.answers[:0] = flights(device.installation, talk.exchange, step)
     if after is None:
-        _forget(person, ref)
+        advance(person, ref, Cause.ENDED)
+        device.sessions.remove(ref)
+        person.changed = True
         awaken(draft, person.identity, moment)
-        return
-    risen = before.session.grade is None and after.session.grade is not None and State(ref.state) is State.OPENING
-    if risen:
-        advance(person, ref, Cause.READY)
-        draft.events.append(opened_event(person, installation, after, ours=ref.ours))
-    if (heard and advance(person, ref, Cause.HEARD)) or risen:
+        return came
+    if before.session.grade is None and after.session.grade is not None and ref.ours and state is State.OPENING:
+        came.answers += yield from _ready(draft, talk, after, setting, moment)
+    if ref.state != state:
         awaken(draft, person.identity, moment)
     if heard:
-        follow(person, installation, ref)
+        _notice(talk, moment)
+        follow(person, device.installation, ref)
+    return came
+
+
+def _ready(draft: Draft, talk: Talk, session: LiveSession, setting: Setting, moment: Moment) -> Flow[list[Sealed]]:
+    """The handshake that we began is complete: say at once what we chose, whether or not a text waits."""
+    advance(talk.person, talk.ref, Cause.READY)
+    draft.events.append(opened_event(talk.person, talk.device.installation, session, ours=True))
+    awaken(draft, talk.person.identity, moment)
+    if not setting.negotiates:
+        return []
+    yield from ask_for_confirmation(draft, talk, setting, moment)
+    return [(yield from confirmation_alone(draft, talk, session, setting, moment))]
+
+
+def _notice(talk: Talk, moment: Moment) -> None:
+    """What another session replaced goes once it was quiet for long."""
+    if State(talk.ref.state) is State.STALE:
+        talk.ref.since = moment.now
+        talk.person.changed = True
 
 
 def _accept(
-    draft: Draft, person: Person, sender: Device, exchange: KeyExchange, frame: bytes, setting: Setting, moment: Moment
-) -> Flow[tuple[tuple[Plain, ...], list[Sealed]]]:
+    draft: Draft,
+    person: Person,
+    sender: Device,
+    exchange: KeyExchange,
+    frame: bytes,
+    answers: bytes,
+    setting: Setting,
+    moment: Moment,
+) -> Flow[Heard]:
     device = next((one for one in person.record.devices if one.installation == sender.installation), None)
     stored = advert_of(device, exchange.name) if device is not None else None
     advert = to_advert(person.identity, device, stored) if device is not None and stored is not None else None
-    opening = Opening(sender, advert, bind_of(exchange.name, setting.me))
+    if answers and Guarantee.BINDS in exchange.guarantees and (yield from _outdated(draft, answers, setting)):
+        return Heard([], [], "", [], hint=True)
+    digest = answers or bare_digest(setting.me.identity, setting.me.installation)
+    opening = Opening(sender, advert, opening_bind(exchange.name, digest))
     fetched: Fetched = {}
     step: Step = yield from ask(
         draft, exchange.name, lambda have: exchange.accept(frame, opening, have, ctx=moment.context), fetched
     )
     if step.session is None:
-        return _loose(step, exchange, setting), []
+        return Heard(_loose(step, exchange, setting), [], "", [])
     known = next((ref for ref in device.sessions if ref.id == step.session.id), None) if device is not None else None
-    if known is not None:  # the opening came again: its session decides, not a second one
-        session = yield from live(draft, known.id)
-        if session is None:
-            raise broken(exchange.name, "a session that core knows of has no row")
-        return (yield from receive_in(draft, person, known, session, exchange, frame, moment))
+    session = (yield from live(draft, known.id)) if known is not None else None
+    if known is not None and session is not None and device is not None:  # the opening came again
+        return (yield from _receive_in(draft, Talk(person, device, known, exchange), session, frame, setting, moment))
     after = take(draft, exchange, None, step, fetched, moment)
     assert after is not None
     check_peer(exchange, after, sender)
-    yield from place(draft, person, sender.installation, exchange, after, moment)
-    return step.plain, flights(sender.installation, exchange, step)
+    return (yield from place(draft, person, sender.installation, exchange, after, step, setting, moment))
+
+
+def _outdated(draft: Draft, answers: bytes, setting: Setting) -> Flow[bool]:
+    """It answers an offer that we no longer make: what binds that offer never carries a text on a stale choice."""
+    if answers == bare_digest(setting.me.identity, setting.me.installation):
+        return False  # they saw none; what they chose is judged in their first payload
+    answered, current = yield from answered_offer(draft, answers, setting)
+    return answered is None or current is None or names_of(answered) != names_of(current)
 
 
 def check_peer(exchange: KeyExchange, session: LiveSession | None, meant: Device) -> None:
@@ -118,48 +166,40 @@ def check_peer(exchange: KeyExchange, session: LiveSession | None, meant: Device
 
 
 def place(
-    draft: Draft, person: Person, installation: str, exchange: KeyExchange, session: LiveSession, moment: Moment
-) -> Flow[None]:
-    """A session that they began gets its place among those of the device."""
+    draft: Draft,
+    person: Person,
+    installation: str,
+    exchange: KeyExchange,
+    session: LiveSession,
+    step: Step,
+    setting: Setting,
+    moment: Moment,
+) -> Flow[Heard]:
+    """A session that they began gets its place among those of the device; its first payload decides about it."""
     device = ensure_device(person, installation)
     if device is None:
         raise Limit("The peer has too many devices; the new one is not heard.")
-    yield from add_session(draft, person, device, exchange, session, ours=False, moment=moment)
-    if session.session.grade is not None:
+    ref = yield from add_session(draft, person, device, exchange, session, ours=False, moment=moment)
+    talk = Talk(person, device, ref, exchange)
+    came = yield from hear(draft, talk, step.plain, setting, moment)
+    came.answers[:0] = flights(installation, exchange, step)
+    if session.session.grade is not None and not setting.negotiates:
         draft.events.append(opened_event(person, installation, session, ours=False))
     awaken(draft, person.identity, moment)
+    return came
 
 
-def _loose(step: Step, exchange: KeyExchange, setting: Setting) -> tuple[Plain, ...]:
+def _loose(step: Step, exchange: KeyExchange, setting: Setting) -> list[Plain]:
     """Texts without a session: they keep nothing and lower nothing, and come only if policy takes them."""
     if step.keep or step.drop or step.frames:
         raise broken(exchange.name, "a text without a session has effects")
+    texts = []
     for plain in step.plain:
         if Guarantee.FORWARD_SECRECY in plain.grade:
             raise broken(exchange.name, "a text without a session claims forward secrecy")
         if plain.body and not setting.policy.hear_unprotected:
             raise PolicyRefused("A text without forward secrecy came, and the policy takes none.")
-    return step.plain
-
-
-def _installation_of(person: Person, ref: records.SessionRef) -> str:
-    for device in person.record.devices:
-        if any(one.id == ref.id for one in device.sessions):
-            return device.installation
-    return ""
-
-
-def _forget(person: Person, ref: records.SessionRef) -> None:
-    advance(person, ref, Cause.ENDED)
-    for device in person.record.devices:
-        for one in device.sessions:
-            if one.id == ref.id:
-                device.sessions.remove(one)
-                person.changed = True
-                return
-
-
-def awaken(draft: Draft, identity: bytes, moment: Moment) -> None:
-    """Something changed with this peer: what waits for them is sealed, what was held of them is tried again."""
-    draft.write(records.timer_key(moment.now, records.Timer.FLUSH, identity), b"")
-    draft.write(records.timer_key(moment.now, records.Timer.RETRY_HELD, identity), b"")
+        payload = mvds.unwrap(plain.body) if plain.body and setting.negotiates else None
+        bodies = (plain.body,) if payload is None else payload.bodies
+        texts += [Plain(body, plain.grade) for body in bodies]
+    return texts

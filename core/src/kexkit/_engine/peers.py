@@ -9,6 +9,7 @@ from kexkit import _transitions as transitions
 from kexkit._engine.drawer import end
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, live, load_one
 from kexkit._engine.setting import Setting
+from kexkit._negotiation import Confirming
 from kexkit._transitions import Cause, State
 from kexkit.api import Advert, Device, KeyExchange, Versioned
 from kexkit.events import OfferSeen
@@ -112,7 +113,7 @@ def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert) ->
         draft.events.append(OfferSeen(person.identity, advert.device.installation, mechanism))
     elif advert.epoch > known.epoch:
         for ref in device.sessions:
-            if ref.mechanism == mechanism and ref.epoch < advert.epoch:
+            if ref.mechanism == mechanism and ref.epoch < advert.epoch and ref.state != State.OPENING:
                 ref.state = transitions.after(State(ref.state), Cause.OUTDATED)
     known.public = advert.public
     known.epoch = advert.epoch
@@ -158,9 +159,10 @@ def add_session(
     mechanism = exchange.name
     same = [ref for ref in device.sessions if ref.mechanism == mechanism]
     top = max((ref.rank for ref in same), default=0)
-    crossing = [ref for ref in same if ref.ours and State(ref.state) is State.PROVISIONAL and ref.rank == top]
-    not_ready, ready = (Cause.BEGIN, Cause.BEGIN_READY) if ours else (Cause.ACCEPT, Cause.ACCEPT_READY)
-    cause = not_ready if session.session.grade is None else ready
+    unheard = (State.OPENING, State.PROVISIONAL)
+    crossing = [ref for ref in same if ref.ours and State(ref.state) in unheard and ref.rank == top]
+    begins = Cause.BEGIN if session.session.grade is None else Cause.BEGIN_READY
+    cause = begins if ours else Cause.ACCEPT
     known = advert_of(device, mechanism)
     while len(same) >= SESSIONS_PER_DEVICE:
         oldest = min(same, key=lambda ref: (ref.rank, ref.id))
@@ -179,6 +181,8 @@ def add_session(
         rank=top if crossing and not ours else top + 1,
         state=transitions.after(State.NOTHING, cause),
         ours=ours,
+        confirming=Confirming.SETTLED if ours else Confirming.EXPECTING,
+        since=moment.now,
     )
 
 
@@ -210,3 +214,9 @@ def advance(person: Person, ref: records.SessionRef, cause: Cause) -> bool:
     ref.state = state
     person.changed = True
     return True
+
+
+def awaken(draft: Draft, identity: bytes, moment: Moment) -> None:
+    """Something changed with this peer: what waits for them is sealed, what was held of them is tried again."""
+    draft.write(records.timer_key(moment.now, records.Timer.FLUSH, identity), b"")
+    draft.write(records.timer_key(moment.now, records.Timer.RETRY_HELD, identity), b"")

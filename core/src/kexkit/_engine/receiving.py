@@ -12,15 +12,25 @@ from hashlib import sha256
 
 from kexkit import _records as records
 from kexkit._engine.bare import receive_bare
-from kexkit._engine.chatting import take_texts, unreadable_event
-from kexkit._engine.offering import note_bundles, note_offers, offers_in_season
+from kexkit._engine.chatting import unreadable_event
+from kexkit._engine.noting import note_bundles, note_offers
 from kexkit._engine.opening import open_frame
 from kexkit._engine.peers import Person, load_person, make_room, save_person
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, load, load_one, scan
-from kexkit._engine.sealing import Sealed
 from kexkit._engine.setting import Setting
+from kexkit._engine.settling import Heard
 from kexkit._engine.strangers import admit, check_heard
-from kexkit._engine.wrapping import BARE_VERSION, ENVELOPE_VERSION, NO_INSTALLATION, TopicKeys, envelopes_to, queue
+from kexkit._engine.withholding import take_heard
+from kexkit._engine.wrapping import (
+    BARE_VERSION,
+    ENVELOPE_VERSION,
+    NO_INSTALLATION,
+    TopicKeys,
+    envelope_to,
+    envelopes_to,
+    message_around,
+    queue,
+)
 from kexkit._wire import payload26, waku
 from kexkit._wire.offers import is_mechanism_name
 from kexkit._wire.protocol_message import ProtocolMessage, parse
@@ -143,7 +153,8 @@ def open_security(
     """Everything of a ProtocolMessage but its envelope. How many texts were taken."""
     sender = Device(person.identity, message.installation)
     note_bundles(draft, person, message.bundles, sender, setting, moment)
-    note_offers(draft, person, offers_in_season(message.offers, person, moment), setting, moment)
+    if setting.negotiates:
+        note_offers(draft, person, message.offers, setting, moment)
     addressed = bool(message.slots or message.frames)
     if not addressed:
         return 0
@@ -151,22 +162,23 @@ def open_security(
     if not mine:
         raise NotForThisDevice("A message is for other devices of ours.")
     texts = 0
-    for exchange, frame in mine:
-        plains, answers = yield from open_frame(draft, person, sender, exchange, frame, setting, moment)
+    for exchange, frame, answers in mine:
+        came = yield from open_frame(draft, person, sender, exchange, frame, setting, moment, answers=answers)
         person.changed = person.changed or person.is_new
-        texts += yield from take_texts(draft, plains, sender, setting, moment)
-        yield from _answer(draft, person, answers, setting, moment, keys)
+        texts += yield from take_heard(draft, person, came, sender, setting, moment)
+        yield from _answer(draft, person, came, setting, moment, keys)
     return texts
 
 
-def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExchange, bytes]]:
-    """The frames that this device is to open. A frame of a mechanism that is not loaded is named in a refusal."""
-    mine: list[tuple[KeyExchange, bytes]] = []
+def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExchange, bytes, bytes]]:
+    """The frames that this device is to open, and D of the offer that they answer, where they say so. A frame of a
+    mechanism that is not loaded is named in a refusal."""
+    mine: list[tuple[KeyExchange, bytes, bytes]] = []
     slot = message.slots.get(setting.me.installation, message.slots.get(NO_INSTALLATION))
     if slot is not None:
         if setting.slot is None or not setting.policy.allows(setting.slot.name):
             raise MechanismMissing("A message came over Status's key exchange, which is not enabled here.")
-        mine.append((setting.slot, slot))
+        mine.append((setting.slot, slot, b""))
     for frame in message.frames:
         if frame.installation != setting.me.installation:
             continue
@@ -175,16 +187,16 @@ def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExch
         exchange = setting.usable(frame.mechanism)
         if exchange is None:
             raise MechanismMissing(f"A message came over {frame.mechanism}, which is not enabled here.")
-        mine.append((exchange, frame.frame))
+        mine.append((exchange, frame.frame, frame.offer))
     return mine
 
 
-def _answer(
-    draft: Draft, person: Person, answers: list[Sealed], setting: Setting, moment: Moment, keys: TopicKeys
-) -> Flow[None]:
-    if answers:
-        for envelope in (yield from envelopes_to(draft, person, answers, setting, moment, keys)):
-            queue(draft, envelope, moment)
+def _answer(draft: Draft, person: Person, came: Heard, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
+    for envelope in (yield from envelopes_to(draft, person, came.answers, setting, moment, keys)):
+        queue(draft, envelope, moment)
+    if came.hint:  # our offer travels with every message, so an empty one is enough (negotiation 1.5)
+        message = yield from message_around(draft, (), setting)
+        queue(draft, envelope_to(person, message, moment, shared=False, keys=keys), moment)
 
 
 def _refused(

@@ -2,89 +2,43 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
 from kexkit import _records as records
+from kexkit._engine.attaching import ask_for_confirmation, attached, confirmation_alone
 from kexkit._engine.drawer import Fetched, ask, guarded, take
-from kexkit._engine.peers import (
-    Person,
-    add_session,
-    advert_of,
-    sealing_order,
-    targets,
-    to_advert,
-)
+from kexkit._engine.frames import Postponed, Sealed, flights, seal_in
+from kexkit._engine.negotiating import answered_digest, chosen, may_begin, opening_to
+from kexkit._engine.peers import Person, add_session, advert_of, sealing_order, targets, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.setting import Setting
+from kexkit._engine.settling import Talk
+from kexkit._negotiation import Confirming
 from kexkit._transitions import State
 from kexkit._wire.offers import bare_digest, opening_bind
-from kexkit.api import Advert, Device, Guarantee, KeyExchange, Opening, Step, value
-from kexkit.errors import MechanismMissing, NoCommonMechanism, NoOffer
+from kexkit.api import Device, Guarantee, KeyExchange, Opening
+from kexkit.errors import KexkitError, LocalError, NoOffer, Refusal, Unconfirmed
 from kexkit.events import SessionOpened
+from kexkit.limits import PROVISIONAL_MS, PROVISIONAL_TEXTS
+from kexkit.policy import FirstFlight
 
-
-@value
-class Sealed:
-    """One frame for one device, not yet in an envelope."""
-
-    installation: str
-    """empty: whichever device the peer has"""
-    exchange: KeyExchange
-    frame: bytes
-    to: str | None = None
-    """the content topic of a BARE frame"""
-    heard: bool = False
-    """the device has answered in this session, so it has all that we published"""
-    flight: bool = False
-    """a handshake's own frame: it carries no text"""
-
-
-@frozen
-class Postponed:
-    """No frame for this device now, and why."""
-
-    installation: str
-    reason: str
-
-
-def mechanisms_of(device: records.PeerDevice) -> list[str]:
-    """What the device advertises. A bare Status device advertises by its bundle; one that began, by beginning."""
-    if device.offer_seq:
-        return list(device.offered)
-    return [advert.mechanism for advert in device.adverts] or [ref.mechanism for ref in device.sessions]
-
-
-def choose(device: records.PeerDevice, setting: Setting) -> KeyExchange:
-    """Of what the peer advertises, our first preference; else a refusal that names both sides."""
-    if device.offer_seq < device.pin:
-        raise NoCommonMechanism("Its contact code says that it has a newer offer, which has not come yet.")
-    offered = mechanisms_of(device)
-    for exchange in setting.exchanges:
-        if exchange.name in offered and exchange.name in setting.allowed:
-            return exchange
-    here = ", ".join(exchange.name for exchange in setting.exchanges if exchange.name in setting.allowed) or "none"
-    if offered and not any(name in setting.by_name for name in offered):
-        raise MechanismMissing(
-            f"The peer offers {', '.join(offered)}; allowed here: {here}.",
-            advice="Install and enable a plugin for one of them.",
-        )
-    raise NoCommonMechanism(f"The peer offers {', '.join(offered) or 'nothing'}; allowed here: {here}.")
-
-
-def bind_of(mechanism: str, responder: Device) -> bytes:
-    """What both ends can compute of an opening to `responder`, whose key is its bundle or the mechanism's own."""
-    return opening_bind(mechanism, bare_digest(responder.identity, responder.installation))
+UNDER_WAY = "the handshake is under way"
 
 
 def seal_for(
-    draft: Draft, person: Person, body: bytes, setting: Setting, moment: Moment, *, only: str | None = None
+    draft: Draft,
+    person: Person,
+    body: bytes,
+    setting: Setting,
+    moment: Moment,
+    *,
+    only: str | None = None,
+    message_id: bytes = b"",
 ) -> Flow[list[Sealed | Postponed]]:
     """Seal `body` for every target device of one person (or for the one named), or say why not."""
     devices = [device for device in targets(person, setting) if only is None or device.installation == only]
     if devices:
         sealed: list[Sealed | Postponed] = []
         for device in devices:
-            sealed += yield from _seal_for_device(draft, person, device, body, setting, moment)
+            sealed += yield from _seal_for_device(draft, person, device, body, message_id, setting, moment)
         return sealed
     if person.identity == setting.me.identity or only:
         return []
@@ -92,90 +46,193 @@ def seal_for(
 
 
 def _seal_for_device(
-    draft: Draft, person: Person, device: records.PeerDevice, body: bytes, setting: Setting, moment: Moment
+    draft: Draft,
+    person: Person,
+    device: records.PeerDevice,
+    body: bytes,
+    message_id: bytes,
+    setting: Setting,
+    moment: Moment,
 ) -> Flow[list[Sealed | Postponed]]:
     try:
-        exchange = choose(device, setting)
-    except NoCommonMechanism as refusal:
-        return [Postponed(device.installation, str(refusal))]
+        exchange = chosen(device, setting)
+    except (LocalError, Refusal) as reason:
+        return [_postponed(device, reason)]
     weak: Guarantee | None = None
     for ref in sealing_order(device, exchange.name):
         session = yield from live(draft, ref.id)
         grade = session.session.grade if session is not None else None
         if session is None or grade is None:
             continue  # worn out: another one begins
-        if setting.policy.permits(grade):
-            heard = ref.state == State.OPEN
-            return [seal_in(draft, exchange, session, device.installation, body, moment, heard=heard)]
-        weak = grade
+        if not setting.policy.permits(grade):
+            weak = grade
+            continue
+        if State(ref.state) is State.PROVISIONAL and setting.negotiates:
+            return (yield from _in_provisional(draft, person, device, ref, session, body, message_id, setting, moment))
+        talk = Talk(person, device, ref, exchange)
+        return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
     if weak is not None:
         return [Postponed(device.installation, _too_weak(weak, setting))]
     if any(ref.mechanism == exchange.name and State(ref.state) is State.OPENING for ref in device.sessions):
-        return [Postponed(device.installation, "the handshake is under way")]
-    stored = advert_of(device, exchange.name)
-    if stored is None or stored.expires <= moment.now:
-        return [Postponed(device.installation, "its keys are not known, or have expired")]
-    advert = to_advert(person.identity, device, stored)
-    return (yield from _begin(draft, person, device, exchange, advert, body, setting, moment))
+        return (yield from _meanwhile(draft, person, device, body, message_id, UNDER_WAY, setting, moment))
+    return (yield from _begin_with(draft, person, device, exchange, body, message_id, setting, moment))
 
 
-def seal_in(
+def _in_provisional(
     draft: Draft,
-    exchange: KeyExchange,
+    person: Person,
+    device: records.PeerDevice,
+    ref: records.SessionRef,
     session: LiveSession,
-    installation: str,
     body: bytes,
+    message_id: bytes,
+    setting: Setting,
     moment: Moment,
-    *,
-    heard: bool = False,
-) -> Sealed:
-    step = guarded(exchange.name, session.session.seal, body, ctx=moment.context)
-    if len(step.frames) != 1:
-        raise broken(exchange.name, "seal() made no single frame")
-    take(draft, exchange, session, step, {}, moment)
-    return Sealed(installation, exchange, step.frames[0], step.to, heard)
+) -> Flow[list[Sealed | Postponed]]:
+    """The peer has not confirmed the choice yet. An open session of another mechanism goes on until they do: nothing
+    is lost, and nothing hangs on the new one (negotiation 1.7)."""
+    problem = _unconfirmed(device, ref, setting, moment)
+    reason = problem if problem is not None else Unconfirmed()
+    parts = yield from _meanwhile(draft, person, device, body, message_id, str(reason), setting, moment)
+    if problem is not None or isinstance(parts[0], Sealed):
+        return [_postponed(device, reason) if isinstance(part, Postponed) else part for part in parts]
+    talk = Talk(person, device, ref, setting.by_name[ref.mechanism])
+    return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
 
 
-def _begin(
+def _postponed(device: records.PeerDevice, reason: KexkitError) -> Postponed:
+    return Postponed(device.installation, str(reason), type(reason).__name__)
+
+
+def _unconfirmed(
+    device: records.PeerDevice, ref: records.SessionRef, setting: Setting, moment: Moment
+) -> Unconfirmed | None:
+    """What a session that the peer has not confirmed may carry is bounded, unless they never confirm anything."""
+    if ref.confirming != Confirming.ASKING:
+        return None
+    if setting.policy.first_flight is FirstFlight.HOLD and not device.bare:
+        return Unconfirmed("The policy sends nothing before the peer has confirmed the choice.")
+    if not device.offer_seq:
+        return None
+    if ref.texts >= PROVISIONAL_TEXTS or moment.now - ref.since >= PROVISIONAL_MS:
+        return Unconfirmed()
+    return None
+
+
+def _seal_text(
+    draft: Draft,
+    talk: Talk,
+    session: LiveSession,
+    body: bytes,
+    message_id: bytes,
+    setting: Setting,
+    moment: Moment,
+) -> Flow[Sealed]:
+    ref = talk.ref
+    heard = State(ref.state) is State.OPEN
+    if ref.confirming != Confirming.SETTLED:
+        body = yield from attached(draft, talk, (body,), setting, moment, message_id)
+    answers = b"" if heard or not ref.ours else ref.offer
+    installation = talk.device.installation
+    return seal_in(draft, talk.exchange, session, installation, body, moment, heard=heard, answers=answers)
+
+
+def _meanwhile(
+    draft: Draft,
+    person: Person,
+    device: records.PeerDevice,
+    body: bytes,
+    message_id: bytes,
+    reason: str,
+    setting: Setting,
+    moment: Moment,
+) -> Flow[list[Sealed | Postponed]]:
+    """Over an older session, while the one that replaces it is not there yet; else the text waits."""
+    older = [ref for ref in device.sessions if State(ref.state) is State.OPEN and ref.mechanism in setting.allowed]
+    for ref in sorted(older, key=lambda ref: (-ref.rank, ref.id)):
+        session = yield from live(draft, ref.id)
+        if session is not None and setting.policy.permits(session.session.grade):
+            talk = Talk(person, device, ref, setting.by_name[ref.mechanism])
+            return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
+    return [Postponed(device.installation, reason)]
+
+
+def _begin_with(
     draft: Draft,
     person: Person,
     device: records.PeerDevice,
     exchange: KeyExchange,
-    advert: Advert,
     body: bytes,
+    message_id: bytes,
     setting: Setting,
     moment: Moment,
 ) -> Flow[list[Sealed | Postponed]]:
-    """A session begins. Its first flights leave at once; the text only in a session that gives what policy demands."""
-    opening = Opening(advert.device, advert, bind_of(exchange.name, advert.device))
+    """No session over the chosen mechanism: one begins, if it may. An older one of another goes on meanwhile."""
+    again = (draft, person, device, body, message_id)
+    try:
+        may_begin(device, exchange, setting, moment)
+    except (LocalError, Refusal) as problem:
+        parts = yield from _meanwhile(*again, str(problem), setting, moment)
+        return [_postponed(device, problem) if isinstance(part, Postponed) else part for part in parts]
+    stored = advert_of(device, exchange.name)
+    if stored is None or stored.expires <= moment.now:
+        return (yield from _meanwhile(*again, "its keys are not known, or have expired", setting, moment))
+    advert = to_advert(person.identity, device, stored)
+    digest = answered_digest(person.identity, device)
+    opening = opening_to(exchange, advert, digest)
     fetched: Fetched = {}
     try:
         step = yield from ask(
             draft, exchange.name, lambda have: exchange.initiate(opening, have, ctx=moment.context), fetched
         )
     except NoOffer as refusal:
-        return [Postponed(device.installation, str(refusal))]
+        return (yield from _meanwhile(*again, str(refusal), setting, moment))
     session = take(draft, exchange, None, step, fetched, moment)
     if session is None:
         raise broken(exchange.name, "initiate() made no session")
-    yield from add_session(draft, person, device, exchange, session, ours=True, moment=moment)
-    leaving: list[Sealed | Postponed] = list(flights(device.installation, exchange, step))
+    before = [ref.id for ref in device.sessions if State(ref.state) is State.OPEN]
+    ref = yield from add_session(draft, person, device, exchange, session, ours=True, moment=moment)
+    ref.offer = digest
+    leaving: list[Sealed | Postponed] = list(flights(device.installation, exchange, step, digest))
+    talk = Talk(person, device, ref, exchange)
+    if session.session.grade is None:
+        return leaving + (yield from _meanwhile(*again, UNDER_WAY, setting, moment))
+    return leaving + (yield from _first_text(draft, talk, session, body, message_id, before, setting, moment))
+
+
+def _first_text(
+    draft: Draft,
+    talk: Talk,
+    session: LiveSession,
+    body: bytes,
+    message_id: bytes,
+    older: list[bytes],
+    setting: Setting,
+    moment: Moment,
+) -> Flow[list[Sealed | Postponed]]:
+    """The new session can seal at once: the text goes with the confirmation, or the confirmation alone."""
+    device, ref = talk.device, talk.ref
+    again = (draft, talk.person, device, body, message_id)
     if not setting.policy.permits(session.session.grade):
-        weak = session.session.grade
-        reason = "the handshake is under way" if weak is None else _too_weak(weak, setting)
-        return [*leaving, Postponed(device.installation, reason)]
-    draft.events.append(opened_event(person, device.installation, session, ours=True))
-    return [*leaving, seal_in(draft, exchange, session, device.installation, body, moment)]
+        assert session.session.grade is not None
+        return (yield from _meanwhile(*again, _too_weak(session.session.grade, setting), setting, moment))
+    draft.events.append(opened_event(talk.person, device.installation, session, ours=True))
+    if not setting.negotiates:
+        return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
+    yield from ask_for_confirmation(draft, talk, setting, moment)
+    problem = _unconfirmed(device, ref, setting, moment)
+    if problem is None and not older:
+        return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
+    alone: list[Sealed | Postponed] = []
+    if device.offer_seq:  # never to a device that seems to make no offers: it would show something empty
+        alone.append((yield from confirmation_alone(draft, talk, session, setting, moment)))
+    parts = yield from _meanwhile(*again, str(problem or UNDER_WAY), setting, moment)
+    return alone + parts
 
 
 def _too_weak(grade: Guarantee, setting: Setting) -> str:
     lacking = " and ".join((one.name or "").lower().replace("_", " ") for one in setting.policy.require & ~grade)
     return f"the session does not give {lacking} yet, which the policy demands"
-
-
-def flights(installation: str, exchange: KeyExchange, step: Step) -> list[Sealed]:
-    """The frames of a Step that is not a seal()'s: a handshake's, or an answer."""
-    return [Sealed(installation, exchange, frame, step.to, flight=True) for frame in step.frames]
 
 
 def seal_unknown(
@@ -187,7 +244,7 @@ def seal_unknown(
     if exchange is None or not setting.policy.allows(exchange.name):
         return Postponed("", reason)
     nobody = Device(person.identity, "")
-    opening = Opening(nobody, None, bind_of(exchange.name, nobody))
+    opening = Opening(nobody, None, opening_bind(exchange.name, bare_digest(nobody.identity, "")))
     try:
         step = yield from ask(
             draft, exchange.name, lambda have: exchange.initiate(opening, have, ctx=moment.context), {}

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from kexkit import _records as records
 from kexkit._engine.chatting import Composed, move_clock
+from kexkit._engine.frames import Postponed, Sealed
 from kexkit._engine.peers import Person, load_person, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome, load_one, scan
-from kexkit._engine.sealing import Postponed, Sealed, seal_for
+from kexkit._engine.sealing import seal_for
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
 from kexkit.errors import UnknownPeer
@@ -28,7 +29,7 @@ def send(
     person = yield from load_person(draft, peer)
     if person.is_new:
         raise UnknownPeer()
-    parts = yield from seal_for(draft, person, composed.wrapped, setting, moment)
+    parts = yield from seal_for(draft, person, composed.wrapped, setting, moment, message_id=composed.message_id)
     pending = yield from _dispatch(draft, person, parts, composed, setting, moment, keys)
     save_person(draft, person)
     if peer != setting.me.identity:
@@ -69,7 +70,7 @@ def _dispatch(
     for part in waiting:
         key = records.waiting_key(person.identity, part.installation, composed.clock, composed.message_id)
         draft.write(key, b"")
-        draft.events.append(Waiting(composed.message_id, person.identity, part.installation, part.reason))
+        draft.events.append(Waiting(composed.message_id, person.identity, part.installation, part.reason, part.cause))
     return len(envelopes) + len(waiting)
 
 
@@ -79,7 +80,7 @@ def _copy_to_own_devices(
     if (yield from load_one(draft, records.peer_key(setting.me.identity))) is None:
         return
     ourselves = yield from load_person(draft, setting.me.identity)
-    parts = yield from seal_for(draft, ourselves, composed.wrapped, setting, moment)
+    parts = yield from seal_for(draft, ourselves, composed.wrapped, setting, moment, message_id=composed.message_id)
     sealed = [part for part in parts if isinstance(part, Sealed)]
     envelopes = yield from envelopes_to(draft, ourselves, sealed, setting, moment, keys)
     for envelope in envelopes:
@@ -118,7 +119,7 @@ def _flush_one(
     text = records.read_text(text_row.value)
     theirs = person.identity == text.peer  # and else a copy for another device of ours, which nobody waits for
     only = installation or None
-    parts = yield from seal_for(draft, person, text.wrapped, setting, moment, only=only)
+    parts = yield from seal_for(draft, person, text.wrapped, setting, moment, only=only, message_id=message_id)
     sealed = [part for part in parts if isinstance(part, Sealed)]
     texts = [part for part in sealed if not part.flight]
     if not sealed:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from kexkit._negotiation import BARE
 from kexkit.api import Carriage, Device, KeyExchange
 from kexkit.errors import PluginError
 from kexkit.policy import Policy
@@ -19,11 +20,15 @@ class Setting:
     exchanges: tuple[KeyExchange, ...]
     """in our order of preference"""
     policy: Policy
+    negotiates: bool = True
+    """sign offers and confirm choices; False: Status's encryption layer alone, for which every session just begins"""
     by_name: Mapping[str, KeyExchange] = field(init=False)
     slot: KeyExchange | None = field(init=False)
     """the one whose frames are Status's map, and whose offer is Status's bundle"""
     allowed: frozenset[str] = field(init=False)
-    """names that policy lets us use for what we send"""
+    """names that policy lets us use"""
+    offered: tuple[str, ...] = field(init=False)
+    """the same in order of preference: what we offer"""
 
     @by_name.default
     def _by_name(self) -> Mapping[str, KeyExchange]:
@@ -42,10 +47,14 @@ class Setting:
         able = (exchange for exchange in self.exchanges if self.policy.require in exchange.guarantees)
         return frozenset(exchange.name for exchange in able if self.policy.allows(exchange.name))
 
+    @offered.default
+    def _offered(self) -> tuple[str, ...]:
+        return tuple(exchange.name for exchange in self.exchanges if exchange.name in self.allowed)
+
     @property
-    def signs_offers(self) -> bool:
-        """Status's bundle speaks for the slot alone; any other mechanism is advertised by a signed offer."""
-        return len(self.exchanges) > (self.slot is not None)
+    def bare(self) -> tuple[str, ...]:
+        """What a device offers that makes no offers: whatever claims Status's slot here, else what Status has there."""
+        return (self.slot.name,) if self.slot is not None else BARE
 
     def usable(self, mechanism: str) -> KeyExchange | None:
         """Loaded here and allowed by policy."""

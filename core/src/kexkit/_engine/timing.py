@@ -6,15 +6,27 @@ from collections.abc import Callable
 
 from kexkit import _records as records
 from kexkit._engine.bare import cue_session, expire_half
-from kexkit._engine.offering import advertise, renew
+from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
+from kexkit._engine.offering import advertise, forget_offered, renew
 from kexkit._engine.receiving import DAY_MS, IDENTITY_BYTES, expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
 from kexkit._engine.sending import flush
 from kexkit._engine.setting import Setting
+from kexkit._engine.withholding import expire_withheld
 from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Due
 from kexkit.limits import ADVERTISE_EVERY_MS, PURGE_BATCH, SEEN_DAYS, TIMER_RETRY_MS
 
+NEGOTIATIONS = frozenset(
+    {
+        records.Timer.OFFER_EXPIRY,
+        records.Timer.CONFIRM,
+        records.Timer.QUIET,
+        records.Timer.PURGE_UNCONFIRMED,
+        records.Timer.WITHHELD_EXPIRY,
+        records.Timer.REQUEUE,
+    }
+)
 PLANNED = frozenset({records.Timer.PURGE_SEEN, records.Timer.ADVERTISE})
 """regular work: one timer of a kind counts"""
 
@@ -89,10 +101,29 @@ def _work_off(
         yield from expire_half(draft, reference, setting, moment)
     elif kind == records.Timer.HELD_EXPIRY:
         yield from expire_held(draft, reference)
+    elif kind in NEGOTIATIONS:
+        yield from _negotiate(draft, kind, reference, setting, moment, keys)
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise:
         yield from renew(draft, setting, moment)  # after a long sleep both are due: others wait for the new one
         yield from advertise(draft, setting, moment, keys)
         plan(draft, kind, moment.now + ADVERTISE_EVERY_MS)
+
+
+def _negotiate(
+    draft: Draft, kind: int, reference: bytes, setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[None]:
+    if kind == records.Timer.OFFER_EXPIRY:
+        yield from forget_offered(draft, reference, setting)
+    elif kind == records.Timer.CONFIRM:
+        yield from confirm_again(draft, reference, setting, moment, keys)
+    elif kind == records.Timer.QUIET:
+        yield from end_if_quiet(draft, reference, moment)
+    elif kind == records.Timer.WITHHELD_EXPIRY:
+        yield from expire_withheld(draft, reference)
+    elif kind == records.Timer.REQUEUE:
+        yield from requeue(draft, reference, moment)
+    else:
+        yield from purge_unconfirmed(draft, reference, moment)
 
 
 def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kexkit import _records as records
+from kexkit._engine.allowance import Allowance
+from kexkit._engine.frames import Sealed
 from kexkit._engine.peers import Person, device_of
 from kexkit._engine.requests import Channel, Departure, Draft, Flow, Moment, load_one
-from kexkit._engine.sealing import Sealed
 from kexkit._engine.setting import Setting
 from kexkit._wire import payload26, topics
 from kexkit._wire.protocol_message import Frame, ProtocolMessage, encode
@@ -48,7 +49,7 @@ def message_around(
     if setting.slot is not None:
         row = yield from load_one(draft, records.own_key(setting.slot.name))
         bundles = (records.own_public(row.value),) if row is not None else ()
-    if setting.signs_offers:
+    if setting.negotiates:
         row = yield from load_one(draft, records.SIGNED_OFFER)
         offers = (records.own_public(row.value),) if row is not None else ()
     slots: dict[str, bytes] = {}
@@ -57,7 +58,7 @@ def message_around(
         if one.exchange.carriage is Carriage.SLOT:
             slots[one.installation or NO_INSTALLATION] = one.frame
         else:
-            frames.append(Frame(one.installation, one.exchange.name, one.frame))
+            frames.append(Frame(one.installation, one.exchange.name, one.frame, one.answers))
     return ProtocolMessage(setting.me.installation, bundles, slots, public, offers, tuple(frames))
 
 
@@ -127,11 +128,13 @@ def queue(draft: Draft, envelope: Envelope, moment: Moment, message_id: bytes = 
 
 
 class TopicKeys:
-    """Keys of symmetric topics, remembered: each costs 65,356 rounds of PBKDF2, and never changes."""
+    """What an engine remembers besides rows. Keys of symmetric topics cost 65,356 rounds of PBKDF2, and never change;
+    `allowance` is what unproven callers have cost."""
 
-    __slots__ = ("_channels", "_keys")
+    __slots__ = ("_channels", "_keys", "allowance")
 
     def __init__(self) -> None:
+        self.allowance = Allowance()
         self._keys: dict[str, bytes] = {}
         self._channels: dict[bytes, Channel] = {}
 

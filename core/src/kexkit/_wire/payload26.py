@@ -70,10 +70,14 @@ def encode_frame(data: bytes, padding: bytes, *, sign: Identity | None) -> bytes
 
 
 def decode_frame(frame: bytes, *, allow_high_s: bool = False) -> Opened:
-    """Padding may be anything, as may flag bits that have no meaning yet: Status's readers accept them."""
+    """Padding may be anything. Flag bits without a meaning must be zero, which Status's readers do not demand and its
+    writers always do: else a signature that a person made for a bundle would vouch for a frame, since a bundle's
+    signed text begins with a letter or digit and is signed in the same way."""
     if not frame:
         raise Malformed("A payload frame is empty.")
     flags = frame[0]
+    if flags & ~(_LENGTH_SIZE | _SIGNED):
+        raise Malformed("A payload frame has flags that are not known here.")
     end = len(frame)
     signer: bytes | None = None
     start = 1 + (flags & _LENGTH_SIZE)

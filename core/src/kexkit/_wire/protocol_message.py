@@ -13,6 +13,8 @@ from kexkit._pb.status import protocol_message_pb2 as pb
 from kexkit.api import value
 from kexkit.errors import InvalidInput, Limit, Malformed
 
+_DIGEST_BYTES = 32
+
 
 @value
 class Frame:
@@ -22,6 +24,8 @@ class Frame:
     """of the receiver; empty: whichever it is"""
     mechanism: str
     frame: bytes = field(repr=False)
+    offer: bytes = b""
+    """D of the offer that the session answers, until its opener has heard the receiver in it"""
 
 
 @value
@@ -55,6 +59,8 @@ def _excess(message: ProtocolMessage) -> str | None:
             return f"an installation id of more than {longest} bytes"
         if len(frame.mechanism.encode()) > limits.MECHANISM_NAME_BYTES:
             return f"a mechanism name of more than {limits.MECHANISM_NAME_BYTES} bytes"
+        if frame.offer and len(frame.offer) != _DIGEST_BYTES:
+            return f"an offer's digest that does not have {_DIGEST_BYTES} bytes"
     return None
 
 
@@ -72,7 +78,9 @@ def encode(message: ProtocolMessage) -> bytes:
         for name, slot in message.slots.items():
             slots[name] = slot
         for frame in message.frames:
-            wire.kexkit_frames.add(installation=frame.installation, mechanism=frame.mechanism, frame=frame.frame)
+            wire.kexkit_frames.add(
+                installation=frame.installation, mechanism=frame.mechanism, frame=frame.frame, offer=frame.offer
+            )
     except (UnicodeError, ValueError):
         raise InvalidInput("An installation id or a mechanism name is not valid Unicode.") from None
     raw = wire.SerializeToString(deterministic=True)
@@ -97,7 +105,9 @@ def parse(raw: bytes) -> ProtocolMessage:
         slots={name: slots[name] for name in slots},
         public=wire.public_message or None,
         offers=tuple(wire.kexkit_offers),
-        frames=tuple([Frame(frame.installation, frame.mechanism, frame.frame) for frame in wire.kexkit_frames]),
+        frames=tuple(
+            [Frame(frame.installation, frame.mechanism, frame.frame, frame.offer) for frame in wire.kexkit_frames]
+        ),
     )
     excess = _excess(message)
     if excess is not None:

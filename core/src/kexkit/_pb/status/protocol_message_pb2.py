@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$kexkit/status/protocol_message.proto\x12\rkexkit.status\"\xb1\x02\n\x0fProtocolMessage\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x0f\n\x07\x62undles\x18\x03 \x03(\x0c\x12O\n\x11\x65ncrypted_message\x18\x65 \x03(\x0b\x32\x34.kexkit.status.ProtocolMessage.EncryptedMessageEntry\x12\x16\n\x0epublic_message\x18\x66 \x01(\x0c\x12\x17\n\rkexkit_offers\x18\xd7\x9c\x01 \x03(\x0c\x12\x33\n\rkexkit_frames\x18\xd8\x9c\x01 \x03(\x0b\x32\x1a.kexkit.status.KexkitFrame\x1a\x37\n\x15\x45ncryptedMessageEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01J\x04\x08\x01\x10\x02\"E\n\x0bKexkitFrame\x12\x14\n\x0cinstallation\x18\x01 \x01(\t\x12\x11\n\tmechanism\x18\x02 \x01(\t\x12\r\n\x05\x66rame\x18\x03 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$kexkit/status/protocol_message.proto\x12\rkexkit.status\"\xb1\x02\n\x0fProtocolMessage\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x0f\n\x07\x62undles\x18\x03 \x03(\x0c\x12O\n\x11\x65ncrypted_message\x18\x65 \x03(\x0b\x32\x34.kexkit.status.ProtocolMessage.EncryptedMessageEntry\x12\x16\n\x0epublic_message\x18\x66 \x01(\x0c\x12\x17\n\rkexkit_offers\x18\xd7\x9c\x01 \x03(\x0c\x12\x33\n\rkexkit_frames\x18\xd8\x9c\x01 \x03(\x0b\x32\x1a.kexkit.status.KexkitFrame\x1a\x37\n\x15\x45ncryptedMessageEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01J\x04\x08\x01\x10\x02\"T\n\x0bKexkitFrame\x12\x14\n\x0cinstallation\x18\x01 \x01(\t\x12\x11\n\tmechanism\x18\x02 \x01(\t\x12\r\n\x05\x66rame\x18\x03 \x01(\x0c\x12\r\n\x05offer\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,5 +38,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROTOCOLMESSAGE_ENCRYPTEDMESSAGEENTRY']._serialized_start=300
   _globals['_PROTOCOLMESSAGE_ENCRYPTEDMESSAGEENTRY']._serialized_end=355
   _globals['_KEXKITFRAME']._serialized_start=363
-  _globals['_KEXKITFRAME']._serialized_end=432
+  _globals['_KEXKITFRAME']._serialized_end=447
 # @@protoc_insertion_point(module_scope)

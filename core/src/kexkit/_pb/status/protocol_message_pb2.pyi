@@ -30,11 +30,13 @@ class ProtocolMessage(_message.Message):
     def __init__(self, installation_id: _Optional[str] = ..., bundles: _Optional[_Iterable[bytes]] = ..., encrypted_message: _Optional[_Mapping[str, bytes]] = ..., public_message: _Optional[bytes] = ..., kexkit_offers: _Optional[_Iterable[bytes]] = ..., kexkit_frames: _Optional[_Iterable[_Union[KexkitFrame, _Mapping]]] = ...) -> None: ...
 
 class KexkitFrame(_message.Message):
-    __slots__ = ("installation", "mechanism", "frame")
+    __slots__ = ("installation", "mechanism", "frame", "offer")
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
     MECHANISM_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
     installation: str
     mechanism: str
     frame: bytes
-    def __init__(self, installation: _Optional[str] = ..., mechanism: _Optional[str] = ..., frame: _Optional[bytes] = ...) -> None: ...
+    offer: bytes
+    def __init__(self, installation: _Optional[str] = ..., mechanism: _Optional[str] = ..., frame: _Optional[bytes] = ..., offer: _Optional[bytes] = ...) -> None: ...

@@ -1,0 +1,115 @@
+"""What a negotiation leaves to be done later: ask again, say again, forget."""
+
+from __future__ import annotations
+
+from kexkit import _records as records
+from kexkit._engine.attaching import confirmation_alone
+from kexkit._engine.drawer import end
+from kexkit._engine.peers import Person, awaken, load_person, save_person
+from kexkit._engine.requests import Draft, Flow, Moment, live, load_one, scan
+from kexkit._engine.setting import Setting
+from kexkit._engine.settling import Talk
+from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
+from kexkit._negotiation import Confirming
+from kexkit._transitions import State
+from kexkit.api import Key, Versioned
+from kexkit.limits import FLUSH_BATCH, PROVISIONAL_MS, PURGE_BATCH, QUIET_MS
+
+
+def _placed(draft: Draft, session_id: bytes) -> Flow[tuple[Person, records.PeerDevice, records.SessionRef] | None]:
+    """A session, where it stands."""
+    row = yield from load_one(draft, records.place_key(session_id))
+    if row is None:
+        return None
+    place = records.read_place(row.value)
+    person = yield from load_person(draft, place.identity)
+    for device in person.record.devices:
+        for ref in device.sessions:
+            if ref.id == session_id:
+                return person, device, ref
+    return None
+
+
+def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
+    """They have not answered, and no text of ours has repeated the question. Not to a device that seems to make no
+    offers: it would show something empty."""
+    found = yield from _placed(draft, session_id)
+    if found is None:
+        return
+    person, device, ref = found
+    exchange = setting.by_name.get(ref.mechanism)
+    session = yield from live(draft, session_id)
+    waits = ref.confirming == Confirming.ASKING and State(ref.state) is State.PROVISIONAL and device.offer_seq
+    if exchange is None or session is None or session.session.grade is None or not waits:
+        return
+    talk = Talk(person, device, ref, exchange)
+    alone = yield from confirmation_alone(draft, talk, session, setting, moment)
+    for envelope in (yield from envelopes_to(draft, person, [alone], setting, moment, keys)):
+        queue(draft, envelope, moment)
+    waited = moment.now - ref.since
+    if waited < PROVISIONAL_MS:
+        draft.write(records.timer_key(moment.now + waited, records.Timer.CONFIRM, session_id), b"")
+    save_person(draft, person)
+
+
+def end_if_quiet(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
+    """What was replaced or refused goes once nothing has come for long."""
+    found = yield from _placed(draft, session_id)
+    if found is None:
+        return
+    person, device, ref = found
+    if State(ref.state) not in (State.STALE, State.REFUSED, State.FROZEN):
+        return
+    if ref.since + QUIET_MS > moment.now:
+        draft.write(records.timer_key(ref.since + QUIET_MS, records.Timer.QUIET, session_id), b"")
+        return
+    session = yield from live(draft, session_id)
+    if session is not None:
+        end(draft, ref.mechanism, session, moment)
+    device.sessions.remove(ref)
+    person.changed = True
+    save_person(draft, person)
+
+
+def _unconfirmed(draft: Draft, session_id: bytes, batch: int) -> Flow[list[tuple[Key, Versioned]]]:
+    return (yield from scan("unconfirmed", session_id, records.prefix_end(session_id), limit=batch))
+
+
+def purge_unconfirmed(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
+    """The peer confirmed the session in which these texts left: they need not be said again."""
+    rows = yield from _unconfirmed(draft, session_id, PURGE_BATCH)
+    for key, _ in rows:
+        draft.remove(key)
+    if len(rows) == PURGE_BATCH:
+        draft.write(records.timer_key(moment.now + 1, records.Timer.PURGE_UNCONFIRMED, session_id), b"")
+
+
+def requeue(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
+    """The session was refused: what was said in it is said again in the next, the same bytes under other keys."""
+    found = yield from _placed(draft, session_id)
+    if found is None:
+        yield from purge_unconfirmed(draft, session_id, moment)
+        return
+    person, device, _ = found
+    rows = yield from _unconfirmed(draft, session_id, FLUSH_BATCH)
+    for key, _ in rows:
+        draft.remove(key)
+        yield from _wait_again(draft, person, device.installation, key[1][len(session_id) :])
+    if len(rows) == FLUSH_BATCH:
+        draft.write(records.timer_key(moment.now + 1, records.Timer.REQUEUE, session_id), b"")
+    awaken(draft, person.identity, moment)
+
+
+def _wait_again(draft: Draft, person: Person, installation: str, message_id: bytes) -> Flow[None]:
+    key = records.text_key(message_id)
+    row = yield from load_one(draft, key)
+    if row is None:
+        return
+    text = records.read_text(row.value)
+    waiting = records.waiting_key(person.identity, installation, text.clock, message_id)
+    draft.rely(waiting, None)
+    draft.write(waiting, b"")
+    if text.peer == person.identity:
+        text.pending += 1
+        draft.rely(key, row)
+        draft.write(key, records.write(text))

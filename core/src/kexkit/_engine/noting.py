@@ -1,0 +1,220 @@
+"""What others publish: bundles, signed offers, contact codes. Verified first, then kept if it says something new."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from attrs import evolve
+
+from kexkit import _records as records
+from kexkit._engine.allowance import Allowance
+from kexkit._engine.drawer import guarded
+from kexkit._engine.negotiating import forgiven
+from kexkit._engine.peers import (
+    NS_IN_MS,
+    Person,
+    advance,
+    awaken,
+    device_of,
+    ensure_device,
+    load_person,
+    note_advert,
+    save_person,
+)
+from kexkit._engine.requests import Draft, Flow, Moment, Outcome
+from kexkit._engine.setting import Setting
+from kexkit._engine.wrapping import TopicKeys, contact_code_channel
+from kexkit._negotiation import Confirming
+from kexkit._transitions import Cause, State
+from kexkit._wire.offers import SignedOffer, check_signature, read
+from kexkit.api import Advert, Device, Guarantee, KeyExchange
+from kexkit.contact import ContactCode
+from kexkit.errors import Forged, InvalidInput, Limit, OfferEquivocation, OfferNotYetValid, Refusal
+from kexkit.events import NegotiationTrouble, OfferShrunk
+from kexkit.limits import QUIET_MS
+
+
+def note_bundles(
+    draft: Draft, person: Person, bundles: tuple[bytes, ...], maker: Device, setting: Setting, moment: Moment
+) -> None:
+    """Verify what is new, keep what is newest. The first bad one refuses the message."""
+    exchange = setting.slot
+    if exchange is None:
+        return
+    for bundle in bundles:
+        digest = sha256(bundle).digest()
+        if digest == person.record.bundle_digest:
+            continue
+        try:
+            adverts = _read(exchange, bundle, maker, moment)
+        except OfferNotYetValid:
+            continue  # one of the two clocks is off: that is no reason not to read what stands beside the bundle
+        if any(advert.device.identity != person.identity for advert in adverts):
+            raise Forged("A bundle speaks for somebody else than its sender.")
+        news = [_keep_advert(draft, person, exchange.name, advert, setting, moment) for advert in adverts]
+        if any(news):  # an old one that comes again shall leave no trace
+            person.record.bundle_digest = digest
+
+
+def note_offers(
+    draft: Draft,
+    person: Person,
+    offers: tuple[bytes, ...],
+    setting: Setting,
+    moment: Moment,
+    *,
+    allowance: Allowance | None = None,
+) -> None:
+    """A signed offer says which mechanisms a device speaks, best first, with their public bytes.
+
+    One that does not verify refuses what it came with: an offer that is there and unusable never counts as absent. One
+    that is late, or early by a clock that is off, changes nothing, but a late one still tells that offers exist.
+    """
+    for raw in offers:
+        try:
+            offer = read(raw, expected_identity=person.identity, now_ms=moment.now, allow_expired=True)
+        except OfferNotYetValid:
+            continue
+        known = device_of(person, offer.body.installation)
+        if known is not None and _is_old(known, offer):
+            continue  # cheapest first: what changes nothing costs no signature check
+        if allowance is not None and not allowance.take(person.identity, moment.now):
+            raise Limit("Offers in this person's name come too fast.")
+        check_signature(offer)
+        device = ensure_device(person, offer.body.installation)
+        if device is not None:
+            _note_offer(draft, person, device, offer, setting, moment)
+
+
+def _is_old(device: records.PeerDevice, offer: SignedOffer) -> bool:
+    """Older than what we have, or the same again."""
+    if offer.body.seq == device.offer_seq:
+        return offer.digest == device.offer_digest or bool(device.conflict)
+    return offer.body.seq < device.offer_seq
+
+
+def _note_offer(
+    draft: Draft, person: Person, device: records.PeerDevice, offer: SignedOffer, setting: Setting, moment: Moment
+) -> None:
+    """A verified offer that says something new: its device is bound by it from now on."""
+    body = offer.body
+    person.changed = True
+    if body.seq == device.offer_seq:
+        device.conflict = offer.received
+        draft.events.append(_contradiction(person, device))
+        return
+    for sibling in body.siblings:
+        other = ensure_device(person, sibling.installation)
+        if other is not None:
+            other.pin = max(other.pin, sibling.seq)
+    if body.not_after * 1000 <= moment.now:
+        device.pin = max(device.pin, body.seq)
+        return
+    names = _note_entries(draft, person, offer, setting, moment)
+    listed = {entry.name for entry in body.entries}
+    gone = tuple(name for name in device.offered if name not in listed)
+    if gone:
+        draft.events.append(OfferShrunk(person.identity, device.installation, gone))
+    if names != list(device.offered) or device.offer_seq < device.pin or device.attempts:
+        _give_up_openings(draft, person, device, offer, setting, moment)
+        awaken(draft, person.identity, moment)
+        forgiven(device)
+    device.offer_seq = body.seq
+    device.offer = offer.received
+    device.offer_digest = offer.digest
+    device.offer_until = body.not_after * 1000
+    device.offered[:] = names
+    device.bare = False
+    device.conflict = b""
+
+
+def _give_up_openings(
+    draft: Draft, person: Person, device: records.PeerDevice, offer: SignedOffer, setting: Setting, moment: Moment
+) -> None:
+    """They now offer something else. A session whose transcript binds the older offer can never be accepted."""
+    for ref in device.sessions:
+        exchange = setting.by_name.get(ref.mechanism)
+        unheard = ref.ours and State(ref.state) in (State.OPENING, State.PROVISIONAL)
+        if exchange is None or not unheard or ref.offer == offer.digest:
+            continue
+        if Guarantee.BINDS in exchange.guarantees:
+            advance(person, ref, Cause.REFUSED)
+            ref.confirming = Confirming.SETTLED
+            draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")
+            draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+
+
+def _contradiction(person: Person, device: records.PeerDevice) -> NegotiationTrouble:
+    trouble = OfferEquivocation()
+    return NegotiationTrouble(person.identity, device.installation, "", type(trouble).__name__, str(trouble))
+
+
+def _note_entries(draft: Draft, person: Person, offer: SignedOffer, setting: Setting, moment: Moment) -> list[str]:
+    """The mechanisms that are offered to us. One whose public bytes its plugin refuses is not (two people may have
+    configured it differently), and spoils the offer only if nothing else in it could be used."""
+    body = offer.body
+    maker = Device(person.identity, body.installation)
+    names: list[str] = []
+    refusal: Refusal | None = None
+    for entry in body.entries:
+        exchange = setting.by_name.get(entry.name)
+        if exchange is not None and exchange is not setting.slot:
+            try:
+                adverts = _read(exchange, entry.public, maker, moment)
+            except Refusal as refused:
+                refusal = refused
+                continue
+            if any(advert.device != maker for advert in adverts):
+                raise Forged("An offer speaks for another device than its maker.")
+            for advert in adverts:
+                until = min(advert.expires, body.not_after * 1000)
+                placed = evolve(advert, issued=body.seq * NS_IN_MS, expires=until)
+                _keep_advert(draft, person, entry.name, placed, setting, moment)
+        names.append(entry.name)
+    if refusal is not None and not any(name in setting.by_name for name in names):
+        raise refusal
+    return names
+
+
+def _read(exchange: KeyExchange, public: bytes, maker: Device, moment: Moment) -> tuple[Advert, ...]:
+    return guarded(exchange.name, lambda: exchange.read_offer(public, maker=maker, ctx=moment.context))
+
+
+def _keep_advert(
+    draft: Draft, person: Person, mechanism: str, advert: Advert, setting: Setting, moment: Moment
+) -> bool:
+    """True: it says something new."""
+    if advert.device == setting.me:
+        return False
+    changed = person.changed
+    person.changed = False
+    note_advert(draft, person, mechanism, advert)
+    news = person.changed
+    if news:
+        awaken(draft, person.identity, moment)
+    person.changed = news or changed
+    return news
+
+
+def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[Outcome]:
+    """Add a contact from a code: their identity, and what the code says of their devices."""
+    if code.identity == setting.me.identity:
+        raise InvalidInput("This is your own contact code.")
+    draft = Draft()
+    person = yield from load_person(draft, code.identity)
+    note_bundles(draft, person, code.bundles, Device(code.identity, ""), setting, moment)
+    note_offers(draft, person, code.offers, setting, moment)
+    for pin in code.pins:  # it says that an offer exists: without it nothing is sent to that device
+        pinned = ensure_device(person, pin.installation)
+        if pinned is not None:
+            pinned.pin = max(pinned.pin, pin.seq)
+    person.record.contact = True
+    draft.remove(records.stranger_key(code.identity))
+    if name:
+        person.record.name = name
+    person.changed = True
+    save_person(draft, person)
+    draft.channels.append(contact_code_channel(code.identity))
+    draft.channels.append(keys.negotiated(code.identity, moment))
+    awaken(draft, code.identity, moment)
+    return draft.outcome(code.identity)

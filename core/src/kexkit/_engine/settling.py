@@ -1,0 +1,101 @@
+"""What becomes of a session whose choice was confirmed, refused or contradicted."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from kexkit import _records as records
+from kexkit._engine.frames import Sealed
+from kexkit._engine.negotiating import failed, forgiven
+from kexkit._engine.peers import Person, advance, awaken
+from kexkit._engine.requests import Draft, Moment
+from kexkit._engine.setting import Setting
+from kexkit._negotiation import Confirming, raised
+from kexkit._transitions import Cause, State
+from kexkit.api import Guarantee, KeyExchange, Plain, value
+from kexkit.errors import KexkitError, Refusal
+from kexkit.events import NegotiationTrouble, SessionOpened
+from kexkit.limits import QUIET_MS
+
+
+@define
+class Heard:
+    """What a session's payloads come to: texts to show, texts to keep back and why, frames to answer with."""
+
+    texts: list[Plain]
+    withheld: list[Plain]
+    cause: str
+    answers: list[Sealed]
+    hint: bool = False
+    """the frame answers an offer that we no longer make: they should have the present one"""
+
+
+@value
+class Talk:
+    """One session in work: whose, over what."""
+
+    person: Person
+    device: records.PeerDevice
+    ref: records.SessionRef
+    exchange: KeyExchange
+
+
+def confirmed(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> None:
+    """Both made the same choice. What it gives is the least that this device gets from now on."""
+    ref, device, person = talk.ref, talk.device, talk.person
+    if State(ref.state) in (State.OPEN, State.STALE) and ref.confirming == Confirming.SETTLED:
+        return
+    advance(person, ref, Cause.CONFIRMED)
+    person.changed = True
+    if ref.ours:
+        settle(draft, talk)
+        if ref.texts:
+            draft.write(records.timer_key(moment.now, records.Timer.PURGE_UNCONFIRMED, ref.id), b"")
+    ref.texts = 0
+    ref.confirming = Confirming.SETTLED
+    if not setting.negotiates:
+        return
+    device.floor = raised(Guarantee(device.floor), talk.exchange.guarantees).value
+    forgiven(device)
+    draft.events.append(
+        SessionOpened(person.identity, device.installation, ref.mechanism, ref.id, ref.ours, talk.exchange.guarantees)
+    )
+    for other in device.sessions:
+        if other.mechanism != ref.mechanism and State(other.state) is State.OPEN:
+            advance(person, other, Cause.OUTDATED)
+            other.since = moment.now
+            draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, other.id), b"")
+    awaken(draft, person.identity, moment)
+
+
+def settle(draft: Draft, talk: Talk) -> None:
+    talk.ref.confirming = Confirming.SETTLED
+    talk.person.changed = True
+    draft.remove(records.confirm_key(talk.ref.id))
+
+
+def refuse(draft: Draft, talk: Talk, error: KexkitError, heard: Heard, moment: Moment) -> None:
+    advance(talk.person, talk.ref, Cause.REFUSED)
+    talk.ref.confirming = Confirming.SETTLED
+    talk.person.changed = True
+    heard.cause = str(error)
+    draft.events.append(trouble(talk, type(error).__name__, heard.cause))
+    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, talk.ref.id), b"")
+
+
+def freeze(draft: Draft, talk: Talk, error: Refusal, heard: Heard, moment: Moment) -> None:
+    """Two ends that believe in different things: no more of it. What we said in it is said again in another."""
+    advance(talk.person, talk.ref, Cause.CONTRADICTED)
+    if talk.ref.ours and talk.ref.confirming == Confirming.ASKING:
+        failed(draft, talk.device, talk.person.identity, moment)
+        draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, talk.ref.id), b"")
+    talk.ref.confirming = Confirming.SETTLED
+    draft.remove(records.confirm_key(talk.ref.id))
+    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, talk.ref.id), b"")
+    talk.person.changed = True
+    heard.cause = str(error)
+    draft.events.append(trouble(talk, type(error).__name__, heard.cause))
+
+
+def trouble(talk: Talk, cause: str, reason: str) -> NegotiationTrouble:
+    return NegotiationTrouble(talk.person.identity, talk.device.installation, talk.ref.mechanism, cause, reason)
