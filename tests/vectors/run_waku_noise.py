@@ -16,7 +16,7 @@ from kexkit_noise.payload import PayloadV2
 
 from tests.vectors import run_waku_sessions
 
-_PATTERNS: Final = {pattern.noise_name.split(b"_")[1].decode(): pattern for pattern in Pattern}
+_PATTERNS: Final = {pattern.short: pattern for pattern in Pattern}
 _UNAUTHENTICATED: Final = {"unauthenticated-payload-bit-flip", "nametag-not-authenticated"}
 """Spoiled where nothing can be authentic yet, the first message of XX: these open, and the handshake fails later."""
 

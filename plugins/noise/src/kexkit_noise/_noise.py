@@ -50,20 +50,17 @@ class Keys:
 # --- what the library lacks ------------------------------------------------------------------------------------------
 
 
-def _library_pattern(pattern: Pattern, rest: str) -> type:
-    """The library takes a name's leading capitals for the pattern, and `rest` for modifiers; here it is the name."""
+_LACKING: Final = (Pattern.XK1, Pattern.K1K1, Pattern.WAKU_PAIRING)
 
-    class Named(LibraryPattern):  # type: ignore[misc]  # the library is untyped
+
+def _library_pattern(pattern: Pattern) -> type:
+    class Ours(LibraryPattern):  # type: ignore[misc]  # the library is untyped
         def __init__(self) -> None:
             super().__init__()
             self.pre_messages = list(map(list, pattern.pre_messages))
             self.tokens = list(map(list, pattern.tokens))
 
-        def apply_pattern_modifiers(self, modifiers: list[str]) -> None:
-            if modifiers != [rest]:
-                raise ValueError(f"{modifiers} where {rest!r} was expected")
-
-    return Named
+    return Ours
 
 
 class _Pair(KeyPair25519):  # type: ignore[misc]  # the library is untyped
@@ -93,15 +90,17 @@ class _Backend(DefaultNoiseBackend):  # type: ignore[misc]  # the library is unt
 
     def __init__(self) -> None:
         super().__init__()
-        self.patterns = {
-            "XX": PatternXX,
-            "XK": _library_pattern(Pattern.XK1, "1"),
-            "K": _library_pattern(Pattern.K1K1, "1K1"),
-            "W": _library_pattern(Pattern.WAKU_PAIRING, "akuPairing"),
-        }
+        self.patterns = {"XX": PatternXX} | {each.short: _library_pattern(each) for each in _LACKING}
         self.hashes = {"SHA256": _Sha256}
         self.keypairs = {"25519": _Pair}
         self.hmac = _hmac_sha256
+
+    def map_protocol_name_to_crypto(self, unpacked_name: Any) -> Any:
+        """The library takes the leading capitals of a name for the pattern, and the rest of XK1 for modifiers."""
+        whole = unpacked_name.pattern + "+".join(unpacked_name.pattern_modifiers)
+        if whole in self.patterns:
+            unpacked_name.pattern, unpacked_name.pattern_modifiers = whole, []
+        return super().map_protocol_name_to_crypto(unpacked_name)
 
 
 class _Symmetric(SymmetricState):  # type: ignore[misc]  # the library is untyped

@@ -16,14 +16,15 @@ class Pattern(Enum):
     14 is in no specification, but in all implementations.
     """
 
-    XX = (b"XX", 12, "", "", ("e", "e ee s es", "s se"))
-    XK1 = (b"XK1", 11, "", "s", ("e", "e ee es", "s se"))
-    K1K1 = (b"K1K1", 10, "s", "s", ("e", "e ee es", "se"))
-    XXPSK0 = (b"XXpsk0", 13, "", "", ("psk e", "e ee s es", "s se"))
-    WAKU_PAIRING = (b"WakuPairing", 14, "", "e", ("e ee", "s es", "s se ss"))
+    XX = ("XX", 12, "", "", ("e", "e ee s es", "s se"))
+    XK1 = ("XK1", 11, "", "s", ("e", "e ee es", "s se"))
+    K1K1 = ("K1K1", 10, "s", "s", ("e", "e ee es", "se"))
+    XXPSK0 = ("XXpsk0", 13, "", "", ("psk e", "e ee s es", "s se"))
+    WAKU_PAIRING = ("WakuPairing", 14, "", "e", ("e ee", "s es", "s se ss"))
 
-    def __init__(self, name: bytes, protocol_id: int, initiators: str, responders: str, tokens: Sequence[str]) -> None:
-        self.noise_name: Final = b"Noise_%s_25519_ChaChaPoly_SHA256" % name
+    def __init__(self, short: str, protocol_id: int, initiators: str, responders: str, tokens: Sequence[str]) -> None:
+        self.short: Final = short
+        self.noise_name: Final = f"Noise_{short}_25519_ChaChaPoly_SHA256".encode("ascii")
         self.protocol_id: Final = protocol_id
         self.messages: Final = MESSAGES
         self.pre_messages: Final = (tuple(initiators.split()), tuple(responders.split()))
