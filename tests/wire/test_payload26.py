@@ -98,6 +98,14 @@ def test_a_frame_that_is_cut_off_is_malformed(frame: bytes) -> None:
         payload26.decode_frame(frame)
 
 
+@pytest.mark.parametrize("bit", range(3, 8))
+@pytest.mark.parametrize("flags", [0b001, 0b101])
+def test_a_flag_without_a_meaning_is_malformed(flags: int, bit: int) -> None:
+    frame = bytes((flags | 1 << bit, len(DATA))) + DATA
+    with pytest.raises(Malformed):
+        payload26.decode_frame(frame + ALICE.sign_status(frame))
+
+
 @pytest.mark.parametrize("recovery", [2, 3, 27, 28, 255])
 def test_only_zero_and_one_are_recovery_numbers(recovery: int) -> None:
     frame = payload26.encode_frame(DATA, b"padding", sign=ALICE)

@@ -26,6 +26,7 @@ from kexkit.errors import Forged, InvalidInput, Limit, Malformed
 
 _SIGNED: Final = 0b100
 _LENGTH_SIZE: Final = 0b11
+_KNOWN_FLAGS: Final = _LENGTH_SIZE | _SIGNED
 _SIGNATURE: Final = 65
 _BLOCK: Final = 256  # frames are padded to a multiple of it
 _NONCE: Final = 12
@@ -76,7 +77,7 @@ def decode_frame(frame: bytes, *, allow_high_s: bool = False) -> Opened:
     if not frame:
         raise Malformed("A payload frame is empty.")
     flags = frame[0]
-    if flags & ~(_LENGTH_SIZE | _SIGNED):
+    if flags & ~_KNOWN_FLAGS:
         raise Malformed("A payload frame has flags that are not known here.")
     end = len(frame)
     signer: bytes | None = None
