@@ -9,8 +9,9 @@ from hashlib import sha256
 from attrs import define, field
 from kexkit.api import Have, Row, Wants
 from kexkit.errors import Refusal
-from kexkit_noise._noise import KeyPair, Split, key_pair
+from kexkit_noise._noise import Split
 from kexkit_noise.healing import HealingSession, Opened
+from kexkit_noise.keys import KeyPair, key_pair
 
 SESSION = bytes(range(32))
 NOW = 1_760_000_000_000
@@ -118,7 +119,7 @@ def couple(seed: int | str = 0) -> Couple:
 
 
 def begun(split: Split, own: KeyPair, peer: bytes, *, initiator: bool) -> HealingSession:
-    return HealingSession.begin(split, session=SESSION, initiator=initiator, own=own, peer=peer, now=NOW)
+    return HealingSession.begin(split, session=SESSION, initiator=initiator, own=own, peer=peer)
 
 
 def met(seed: int | str = 0) -> Couple:

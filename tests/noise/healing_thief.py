@@ -15,7 +15,7 @@ from kexkit.api import Row
 from tests.noise.healing_support import SESSION
 from tests.vectors import healing_noise_reference as reference
 
-_SNAPSHOT = Struct(">BBB32s32s16sQ B32s32s32sH32s32sH32s32s32sH32s32sQQHI I")
+_SNAPSHOT = Struct(">BBB32s32s16s B32s32s32sH32s32sH32s32s32sH32s32sQQHI I")
 FURTHEST = 60
 """places in a chain to which the thief follows it: more than conversations here have"""
 
@@ -40,9 +40,9 @@ class Thief:
     def steal(self, snapshot: bytes, drawer: dict[bytes, Row]) -> None:
         read = _SNAPSHOT.unpack(snapshot)
         self.sid = read[4]
-        flags, root, private, public, _, send_chain, send_header, sent, next_send, receive_header = read[7:17]
-        receive_chain, received, peer, next_receive = read[17:21]
-        assert flags < 8
+        flags, root, private, public, _, send_chain, send_header, sent, next_send, receive_header = read[6:16]
+        receive_chain, received, peer, next_receive = read[16:20]
+        assert flags < 4
         self.roots = {root}
         self.privates = {private} - {bytes(32)}
         self.publics = {public, peer} - {bytes(32)}

@@ -21,10 +21,11 @@ from kexkit.errors import (
     StoreNewer,
 )
 from kexkit_noise import healing, healing_keys
-from kexkit_noise._noise import Split, key_pair
+from kexkit_noise._noise import Split
 from kexkit_noise.healing import HealingSession
 from kexkit_noise.healing_frames import SHORTEST
 from kexkit_noise.healing_state import Listening, Speaking
+from kexkit_noise.keys import key_pair
 
 from tests.noise.healing_support import Couple, End, begun, couple, met, shuffled, split_of, stream
 from tests.noise.test_healing_theft import Conversation

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from kexkit.errors import Forged, InvalidInput, Limit, Malformed, NotMine, Refusal
 from kexkit_noise import limits
-from kexkit_noise._noise import key_pair
-from kexkit_noise.healing import HealingSession
 from kexkit_noise.healing_state import Listening
+from kexkit_noise.keys import key_pair
 
 from tests.noise.healing_support import End, begun, couple, met, split_of, stream
 from tests.vectors import healing_noise_reference as reference
@@ -109,17 +108,6 @@ def test_a_session_seals_until_it_has_seen_a_million_messages(before: int, seals
         with pytest.raises(InvalidInput):
             pair.initiator.seal(b"text")
         assert pair.initiator.open(pair.responder.seal(b"it still opens")) == b"it still opens"
-
-
-def test_a_session_that_is_retired_for_its_age_opens_but_does_not_seal() -> None:
-    pair = met()
-    assert pair.initiator.value.ends == pair.initiator.value.fixed.began + 30 * 24 * 3600 * 1000
-    pair.initiator.value = HealingSession.restore(pair.initiator.value.retire().snapshot())
-    assert pair.initiator.value.grade is None
-    with pytest.raises(InvalidInput):
-        pair.initiator.seal(b"text")
-    assert pair.initiator.open(pair.responder.seal(b"text")) == b"text"
-    assert pair.initiator.value.grade is None
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])

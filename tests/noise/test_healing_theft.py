@@ -9,9 +9,9 @@ from attrs import define, field
 from kexkit.api import Row
 from kexkit.errors import KexkitError, NotMine
 from kexkit_noise import healing, healing_skipped
-from kexkit_noise._noise import key_pair
 from kexkit_noise.healing import HealingSession
 from kexkit_noise.healing_state import Listening, Speaking
+from kexkit_noise.keys import key_pair
 
 from tests.noise.healing_support import Couple, End, begun, couple, met, split_of, stream
 from tests.noise.healing_thief import INITIATOR, RESPONDER, Place, Thief, View, views

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
-from attrs import evolve, field
+from attrs import field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from kexkit.api import Guarantee, Have, Row, Wants, value
@@ -25,11 +25,11 @@ from kexkit_noise import healing_keys as keys
 from kexkit_noise import healing_skipped as skipped
 from kexkit_noise import healing_state as state
 from kexkit_noise import limits
-from kexkit_noise._noise import KeyPair, Split, agree, key_pair
+from kexkit_noise._noise import Split
 from kexkit_noise.healing_keys import HeaderKey
 from kexkit_noise.healing_skipped import NO_ROWS, NONE_KEPT, Kept
 from kexkit_noise.healing_state import Fixed, Listening, Ratchet, Receiving, Speaking
-from kexkit_noise.nametags import session_topic
+from kexkit_noise.keys import KeyPair, agree, key_pair
 from kexkit_noise.payload import pad, unpad
 
 GRADE: Final = (
@@ -65,9 +65,7 @@ class HealingSession:
     ratchet: Ratchet = field()
 
     @classmethod
-    def begin(
-        cls, split: Split, *, session: bytes, initiator: bool, own: KeyPair, peer: bytes, now: int
-    ) -> HealingSession:
+    def begin(cls, split: Split, *, session: bytes, initiator: bool, own: KeyPair, peer: bytes) -> HealingSession:
         """After message 3. `session`: core's id of it, 32 bytes; `own`, `peer`: the fresh keys (r) of messages 2 and
         3. Malformed if the peer's is of low order, or is ours."""
         if peer == own.public:
@@ -80,13 +78,12 @@ class HealingSession:
             keys.labelled(b"kexkit/noise sid/1", split.h),
             keys.labelled(b"kexkit/session topic/1", topic)[:_TOPIC_NAME_BYTES],
             initiator=initiator,
-            began=now,
         )
         if initiator:
             sending = Speaking(own.private, own.public, 0, chain, first, 0)
-            return cls(fixed, Ratchet(root, sending, next_own, None, peer, next_peer, NONE_KEPT, 0, False))
+            return cls(fixed, Ratchet(root, sending, next_own, None, peer, next_peer, NONE_KEPT, 0))
         receiving = Receiving(first, chain, 0)  # and our own key is gone: the next is made with our first text
-        return cls(fixed, Ratchet(root, Listening(0), next_peer, receiving, peer, next_own, NONE_KEPT, 0, False))
+        return cls(fixed, Ratchet(root, Listening(0), next_peer, receiving, peer, next_own, NONE_KEPT, 0))
 
     @classmethod
     def restore(cls, snapshot: bytes) -> HealingSession:
@@ -112,7 +109,12 @@ class HealingSession:
     @property
     def topic(self) -> str:
         """The content topic of both directions."""
-        return session_topic("kexkit", "1", self.fixed.topic_name.hex())
+        return self.fixed.topic
+
+    @property
+    def marker(self) -> bytes:
+        """What, sealed, says that the session is over (37)."""
+        return self.fixed.marker
 
     @property
     def grade(self) -> Guarantee | None:
@@ -125,16 +127,7 @@ class HealingSession:
         ratchet = self.ratchet
         sending = ratchet.sending
         full = isinstance(sending, Speaking) and sending.n >= limits.CHAIN_MESSAGES
-        return full or ratchet.retired or ratchet.count >= limits.SESSION_MESSAGES
-
-    @property
-    def ends(self) -> int:
-        """When to `retire` it, in milliseconds."""
-        return self.fixed.began + limits.SESSION_MS
-
-    def retire(self) -> HealingSession:
-        """Seals no more, for its age."""
-        return HealingSession(self.fixed, evolve(self.ratchet, retired=True))
+        return full or ratchet.count >= limits.SESSION_MESSAGES
 
     def snapshot(self) -> bytes:
         return state.pack(self.fixed, self.ratchet)
@@ -174,7 +167,6 @@ class HealingSession:
             before.next_receiving,
             before.kept,
             before.count + 1,
-            False,
         )
         return HealingSession(self.fixed, after), frames.write(tag, sealed_key, nonce, sealed)
 
@@ -268,7 +260,6 @@ class HealingSession:
             HeaderKey(next_receiving),
             kept,
             before.count + 1,
-            before.retired,
         )
         return Opened(HealingSession(self.fixed, after), body, keep, drop)
 
@@ -311,7 +302,6 @@ class HealingSession:
             before.next_receiving,
             kept,
             before.count + 1,
-            before.retired,
         )
         return Opened(HealingSession(self.fixed, after), body, keep, drop)
 

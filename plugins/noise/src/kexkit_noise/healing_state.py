@@ -16,16 +16,17 @@ from kexkit.errors import StoreCorrupt, StoreNewer
 from kexkit_noise import limits
 from kexkit_noise.healing_keys import HeaderKey
 from kexkit_noise.healing_skipped import Kept
+from kexkit_noise.nametags import session_topic, termination_marker
 
 FORMAT: Final = 1
 KIND: Final = 0x48
 """'H': not another of this plugin's values"""
 _SUM_BYTES: Final = 4
 """Bytes that went wrong in the store are told from a peer's forgery. A checksum protects nothing else."""
-_FIXED: Final = Struct(">BBB32s32s16sQ")
+_FIXED: Final = Struct(">BBB32s32s16s")
 _CHANGING: Final = Struct(">B32s32s32sH32s32sH32s32s32sH32s32sQQHI")
 _BYTES: Final = _FIXED.size + _CHANGING.size + _SUM_BYTES
-_SPEAKS, _HEARS, _RETIRED = 1, 2, 4
+_SPEAKS, _HEARS = 1, 2
 _NONE: Final = bytes(32)
 
 
@@ -37,11 +38,11 @@ class Fixed:
     """as core knows it"""
     sid: bytes
     """as its messages are bound to it: the handshake's transcript"""
-    topic_name: bytes
-    """16 bytes"""
     initiator: bool
-    began: int
-    """milliseconds"""
+    topic: str
+    """the content topic of both directions"""
+    marker: bytes
+    """what, sealed, says that the session is over (37)"""
     packed: bytes
 
 
@@ -95,17 +96,18 @@ class Ratchet:
     kept: Kept
     count: int
     """messages sealed and opened"""
-    retired: bool
 
 
-def fixed(session: bytes, sid: bytes, topic_name: bytes, *, initiator: bool, began: int) -> Fixed:
-    packed = _FIXED.pack(FORMAT, KIND, initiator, session, sid, topic_name, began)
-    return Fixed(session, sid, topic_name, initiator, began, packed)
+def fixed(session: bytes, sid: bytes, topic_name: bytes, *, initiator: bool) -> Fixed:
+    """`topic_name`: 16 bytes."""
+    packed = _FIXED.pack(FORMAT, KIND, initiator, session, sid, topic_name)
+    topic = session_topic("kexkit", "1", topic_name.hex())
+    return Fixed(session, sid, initiator, topic, termination_marker(sid), packed)
 
 
 def pack(fixed: Fixed, ratchet: Ratchet) -> bytes:
     """Always of one length."""
-    flags = _RETIRED if ratchet.retired else 0
+    flags = 0
     secret = public = send_chain = send_header = receive_header = receive_chain = _NONE
     pn = receive_n = 0
     sending, receiving, kept = ratchet.sending, ratchet.receiving, ratchet.kept
@@ -149,11 +151,11 @@ def unpack(raw: bytes) -> tuple[Fixed, Ratchet]:
         or crc32(body) != int.from_bytes(raw[-_SUM_BYTES:], "big")
     ):
         raise StoreCorrupt("A stored session is damaged.")
-    _, _, initiator, session, sid, topic_name, began = _FIXED.unpack_from(raw)
+    _, _, initiator, session, sid, topic_name = _FIXED.unpack_from(raw)
     flags, root, secret, public, pn, *middle = _CHANGING.unpack_from(raw, _FIXED.size)
     send_chain, send_header, send_n, next_sending, *received, made, low, unused, count = middle
     receive_header, receive_chain, receive_n, peer, next_receiving = received
-    if initiator > 1 or flags > _SPEAKS | _HEARS | _RETIRED:
+    if initiator > 1 or flags > _SPEAKS | _HEARS:
         raise StoreCorrupt("A stored session contradicts itself.")
     sending: Sending = Listening(send_n)
     if flags & _SPEAKS:
@@ -168,10 +170,9 @@ def unpack(raw: bytes) -> tuple[Fixed, Ratchet]:
         HeaderKey(next_receiving),
         Kept(made, low, unused),
         count,
-        bool(flags & _RETIRED),
     )
     _check(ratchet, pn)
-    return fixed(session, sid, topic_name, initiator=bool(initiator), began=began), ratchet
+    return fixed(session, sid, topic_name, initiator=bool(initiator)), ratchet
 
 
 def _check(ratchet: Ratchet, pn: int) -> None:

@@ -61,12 +61,21 @@ class Fixed:
     tags_in: bytes
     out: ChaCha20Poly1305
     into: ChaCha20Poly1305
+    topic: str
+    """the content topic of both directions (37)"""
+    marker: bytes
+    """what, sealed, says that the session is over (37)"""
     packed: bytes
 
 
 def _fixed(session: bytes, initiator: bool, out: bytes, into: bytes, tags_out: bytes, tags_in: bytes) -> Fixed:
     packed = _FIXED.pack(FORMAT, KIND, initiator, session, out, into, tags_out, tags_in)
-    return Fixed(session, initiator, tags_out, tags_in, ChaCha20Poly1305(out), ChaCha20Poly1305(into), packed)
+    name = tags_in if initiator else tags_out  # 37's session id, read literally
+    topic = session_topic("kexkit", "1", topic_id(name).hex())
+    marker = termination_marker(name)
+    return Fixed(
+        session, initiator, tags_out, tags_in, ChaCha20Poly1305(out), ChaCha20Poly1305(into), topic, marker, packed
+    )
 
 
 @value(eq=False, repr=False)
@@ -124,19 +133,14 @@ class PlainSession:
         return self.fixed.initiator
 
     @property
-    def session_id(self) -> bytes:
-        """Specification 37's."""
-        return self.fixed.tags_in if self.fixed.initiator else self.fixed.tags_out
-
-    @property
     def marker(self) -> bytes:
         """What, sealed, says that the session is over (37)."""
-        return termination_marker(self.session_id)
+        return self.fixed.marker
 
     @property
     def topic(self) -> str:
         """The content topic of both directions (37)."""
-        return session_topic("kexkit", "1", topic_id(self.session_id).hex())
+        return self.fixed.topic
 
     @property
     def grade(self) -> Guarantee | None:

@@ -22,7 +22,6 @@ from kexkit_noise._noise import Split
 from kexkit_noise.healing import HealingSession
 from kexkit_noise.keys import KeyPair
 from kexkit_noise.mechanisms import Mechanism
-from kexkit_noise.nametags import termination_marker
 from kexkit_noise.plain import PlainSession
 from kexkit_noise.statement import installation_bytes
 
@@ -120,8 +119,7 @@ class Running:
         return Running(self.mechanism, self.peer, inner, self.began, self.retired, flight, self.hears)
 
     def _goodbye(self) -> bytes:
-        inner = self.inner
-        return inner.marker if isinstance(inner, PlainSession) else termination_marker(inner.sid)
+        return self.inner.marker
 
     # --- time ---
 
@@ -162,7 +160,7 @@ def begin(
     """After message 3. `own`, `theirs`: the ratchet keys of messages 2 and 3, if it heals."""
     inner: Inner
     if own is not None:
-        inner = HealingSession.begin(split, session=session_id, initiator=initiator, own=own, peer=theirs, now=ctx.now)
+        inner = HealingSession.begin(split, session=session_id, initiator=initiator, own=own, peer=theirs)
     else:
         inner = PlainSession.begin(split, session=session_id, initiator=initiator)
     return Running(mechanism, peer, inner, ctx.now, False, flight, frozenset({Hear(inner.topic)}))
