@@ -34,7 +34,7 @@ from kexkit.errors import (
 
 from kexkit_noise import limits, mechanisms, offers, payload, sessions, snapshots, statement
 from kexkit_noise._noise import Handshake, Keys
-from kexkit_noise.keys import KEY_BYTES, KeyPair, key_pair
+from kexkit_noise.keys import KEY_BYTES, KeyPair, key_pair, same_point
 from kexkit_noise.mechanisms import HINT_ID, Mechanism
 from kexkit_noise.offers import OwnStatic
 from kexkit_noise.payload import NAMETAG_BYTES, PayloadV2
@@ -186,6 +186,8 @@ def call(mechanism: Mechanism, opening: Opening, own: OwnStatic, psk: bytes | No
         raise NoOffer("The peer's offer has expired.", advice="Wait for a newer one.")
     peer = advert.device
     theirs = offers.stated_in(advert.public, peer).static
+    if same_point(theirs, own.pair.public):
+        raise Forged("An offer names our own static key.")
     keys = Keys(static=own.pair, remote_static=theirs if mechanism.offer_says_static else None, psk=psk)
     state = Handshake.begin(mechanism.pattern, initiator=True, prologue=mechanisms.prologue(opening.bind), keys=keys)
     stated = own.stated.encoded
