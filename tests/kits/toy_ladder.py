@@ -55,6 +55,8 @@ WAITS, ANSWERED, ASKING, OPEN = range(4)
 BODY = Struct(">33s 36s 64s")
 SNAPSHOT = Struct(">B B B 32s 32s 32s 32s 32s 32s 33s 36s Q Q Q H 209s")
 FLIGHT = 209
+HINT = b"\xff" * 32
+"""in place of an ephemeral key: what follows is what the responder offers now"""
 # flight 1 = tag 16 | ephemeral 32          flight 2 = tag 16 | ephemeral 32 | nonce 12 | sealed (identity, signature)
 # flight 3 = tag 16 | nonce 12 | sealed     text = tag 16 | number 8 | nonce 12 | sealed
 
@@ -123,6 +125,8 @@ class LadderSession:
     def receive(self, frame: bytes, have: Have, *, ctx: Context) -> Step | Wants:
         if frame[:16] != self.head(to_us=True):
             raise NotMine
+        if self.stage == WAITS and frame[16:48] == HINT:
+            return Step(self, offers=(frame[48:],))
         if self.stage == WAITS:
             return self._second(frame, ctx)
         if self.stage == ANSWERED:
@@ -246,8 +250,7 @@ class Ladder:
         if public is None or ctx.now >= int.from_bytes(public[:8], "big") + LIFE:
             public = ctx.now.to_bytes(8, "big") + ctx.rng(16)
         renew = int.from_bytes(public[:8], "big") + LIFE
-        hears = frozenset({Hear(TOPIC, tag_of(b"offer", public))})
-        return Offer(public, {b"offer": Row(public)}, renew, hears)
+        return Offer(public, {b"offer": Row(public)}, renew)
 
     def read_offer(self, public: bytes, *, maker: Device, ctx: Context) -> tuple[Advert, ...]:
         if len(public) != 24:
@@ -256,16 +259,20 @@ class Ladder:
         return (Advert(maker, public, epoch=0, issued=issued, expires=issued + 2 * LIFE),)
 
     def initiate(self, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
-        if opening.peer is None or opening.advert is None:
+        if opening.peer is None or opening.advert is None or opening.to is None:
             raise NoOffer
         own = ctx.rng(32)
-        first = tag_of(b"offer", opening.advert.public) + public_of(own)
+        first = opening.to.tag + public_of(own)
         session = self._made(WAITS, True, opening.bind, own, public_of(own), opening.peer, first)
-        return Step(evolve(session, again=ctx.now + AGAIN), frames=(first,), to=TOPIC)
+        return Step(evolve(session, again=ctx.now + AGAIN), frames=(first,), to=opening.to.topic)
 
     def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
         if len(frame) != 48:
             raise Malformed
+        if opening.to is None or frame[:16] != opening.to.tag:
+            raise NotMine
+        if opening.hint:  # on one topic for all: whoever began hears the tag that it would have had
+            return Step(None, frames=(self.hint(opening.bind, frame[16:], opening.hint),), to=TOPIC)
         seen = b"seen" + self.id_of(opening.bind, frame[16:])
         if seen not in have:
             return Wants(frozenset({seen}))
@@ -280,6 +287,9 @@ class Ladder:
         second = encrypt(session.send_key, head, session.introduction(ctx), ctx)
         waits = evolve(session, flight=second, again=ctx.now + AGAIN)
         return Step(waits, frames=(second,), to=TOPIC, keep={seen: Row(b"", until=ctx.now + 4 * LIFE)})
+
+    def hint(self, bind: bytes, ephemeral: bytes, offer: bytes) -> bytes:
+        return tag_of(self.id_of(bind, ephemeral), b"to initiator") + HINT + offer
 
     def id_of(self, bind: bytes, ephemeral: bytes) -> bytes:
         return sha256(b"toy ladder" + bind + ephemeral).digest()

@@ -175,8 +175,6 @@ class Offer:
     keep: Mapping[bytes, Row] = field(repr=False)
     renew: int
     """milliseconds"""
-    hears: frozenset[Hear] = frozenset()
-    """where BARE openings to *this* offer turn up"""
 
 
 @frozen

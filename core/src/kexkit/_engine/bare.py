@@ -77,8 +77,6 @@ def _answer_opening(
 
 def _opening_of(draft: Draft, route: records.Route, exchange: KeyExchange, setting: Setting) -> Flow[Opening]:
     """Which offer of ours it answers, and whether that is still what we offer (negotiation 1.5)."""
-    if not route.offer:
-        return Opening(None, None, route.bind)
     answered, current = yield from answered_offer(draft, route.offer, setting)
     if answered is None or current is None:
         raise Unknown("An opening answers an offer of ours that is long over.")

@@ -149,7 +149,6 @@ def rehear(
     mechanism: str,
     *,
     session_id: bytes = b"",
-    bind: bytes = b"",
     offer: bytes = b"",
 ) -> None:
     """Where BARE frames turn up becomes route rows. A place has one owner: a new one must be absent."""
@@ -160,7 +159,7 @@ def rehear(
     for new in after - before:
         key = records.route_key(new.topic, new.tag)
         draft.given[key] = 0
-        route = records.Route(topic=new.topic, mechanism=mechanism, session=session_id, bind=bind, offer=offer)
+        route = records.Route(topic=new.topic, mechanism=mechanism, session=session_id, offer=offer)
         draft.write(key, records.write(route))
         draft.channels.append(Channel(new.topic, "", symmetric=False, bare=True))
 

@@ -10,7 +10,7 @@ from kexkit._engine.requests import Draft, Flow, Moment, broken, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, advertisement, message_around, queue
 from kexkit._wire import application
-from kexkit._wire.offers import Entry, OfferBody, Sibling, SignedOffer, bare_digest, opening_bind, sign
+from kexkit._wire.offers import Entry, OfferBody, Sibling, SignedOffer, sign
 from kexkit.api import Advert, Carriage, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
 from kexkit.limits import OFFER_SIBLINGS, OWN_OFFER_GRACE_MS, OWN_OFFER_LIFETIME_MS, OWN_OFFERS
@@ -41,24 +41,12 @@ def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Mo
     if offer.renew <= moment.now:
         raise broken(exchange.name, "its offer is due before it is made")
     keep(draft, exchange.name, offer.keep, fetched)
-    yield from _hear_openings(draft, offer.hears, exchange, setting)
     draft.rely(key, row)
     draft.write(key, records.write(records.Own(public=offer.public, renew=offer.renew)))
     reference = exchange.name.encode()
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL, reference))
     draft.write(records.timer_key(offer.renew, records.Timer.OFFER_RENEWAL, reference), b"")
-
-
-def _hear_openings(draft: Draft, hears: frozenset[Hear], exchange: KeyExchange, setting: Setting) -> Flow[None]:
-    """Routes of older offers stay, for openings that are on their way; a place that is ours already is not claimed."""
-    new = set()
-    for hear in hears:
-        row = yield from load_one(draft, records.route_key(hear.topic, hear.tag))
-        if row is None or records.read_route(row.value).mechanism != exchange.name:
-            new.add(hear)
-    anyone = opening_bind(exchange.name, bare_digest(setting.me.identity, setting.me.installation))
-    rehear(draft, NOWHERE, frozenset(new), exchange.name, bind=anyone)
 
 
 def _siblings(draft: Draft, exchange: KeyExchange, setting: Setting) -> Flow[tuple[Advert, ...]]:
@@ -135,7 +123,6 @@ def _keep_offered(draft: Draft, signed: SignedOffer, setting: Setting, moment: M
             NOWHERE,
             frozenset({place}),
             exchange.name,
-            bind=opening_bind(exchange.name, signed.digest),
             offer=signed.digest,
         )
     kept = yield from scan("offered", limit=OWN_OFFERS)

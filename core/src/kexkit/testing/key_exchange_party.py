@@ -111,7 +111,7 @@ class Issued:
     offer: Offer = field(repr=False)
     bind: bytes
     to: Hear | None = None
-    """BARE: where openings to it turn up besides what the offer itself hears"""
+    """BARE: where openings to it turn up"""
 
 
 class Party:
@@ -294,7 +294,7 @@ class Party:
                 if place in session.hears:
                     return session.id
             for issued in self.issued:
-                if place in issued.offer.hears or place == issued.to:
+                if place == issued.to:
                     return issued
         raise NotMine("Nothing here hears this topic and tag.")
 

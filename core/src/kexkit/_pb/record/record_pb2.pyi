@@ -239,15 +239,13 @@ class Chat(_message.Message):
     def __init__(self, clock: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("topic", "mechanism", "session", "bind", "offer")
+    __slots__ = ("topic", "mechanism", "session", "offer")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     MECHANISM_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
-    BIND_FIELD_NUMBER: _ClassVar[int]
     OFFER_FIELD_NUMBER: _ClassVar[int]
     topic: str
     mechanism: str
     session: bytes
-    bind: bytes
     offer: bytes
-    def __init__(self, topic: _Optional[str] = ..., mechanism: _Optional[str] = ..., session: _Optional[bytes] = ..., bind: _Optional[bytes] = ..., offer: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, topic: _Optional[str] = ..., mechanism: _Optional[str] = ..., session: _Optional[bytes] = ..., offer: _Optional[bytes] = ...) -> None: ...
