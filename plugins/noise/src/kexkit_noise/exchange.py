@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import field, frozen
-from attrs.validators import in_
 from kexkit.api import (
     Advert,
     Carriage,
@@ -35,10 +34,12 @@ class NoiseExchange:
     """`name` is one of `MECHANISMS`. Those with a psk take it here, or from `Opening.secret`: 32 random bytes, for
     with a password whoever records message 1 could try all others."""
 
-    name: str = field(validator=in_(MECHANISMS))
+    name: str
     psk: bytes | None = field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        if self.name not in MECHANISMS:
+            raise InvalidInput(f"There is no Noise mechanism {self.name}; there are: {', '.join(MECHANISMS)}.")
         if self.psk is not None and (len(self.psk) != KEY_BYTES or not self.mechanism.wants_psk):
             raise InvalidInput("A psk has 32 bytes, and belongs to XXpsk0 alone.")
 

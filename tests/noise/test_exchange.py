@@ -1,0 +1,488 @@
+"""What a Noise mechanism does over time: repeats, expiry, hints, ages, goodbyes; and how the plugin is configured."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import random
+
+import pytest
+from kexkit import load_plugins
+from kexkit.api import Answer, Carriage, Close, Due, Guarantee, Hear, Opening
+from kexkit.errors import Forged, InvalidInput, Limit, Malformed, NoOffer, NotMine, PluginError, Unknown
+from kexkit.limits import HALF_OPEN_MS
+from kexkit.testing.key_exchange_party import Party, Sent
+from kexkit_noise import kexkit_key_exchanges, limits, nametags, payload
+from kexkit_noise.exchange import BY_DEFAULT, NoiseExchange
+from kexkit_noise.handshakes import Answering, Calling
+from kexkit_noise.mechanisms import HINT_ID, MECHANISMS
+from kexkit_noise.payload import PayloadV2
+from kexkit_noise.sessions import Running
+
+from tests.noise.meeting import DAY_MS, NAMES, PSK, Meeting, mechanism, only, pair_of, refused, static_of
+
+ALL = pytest.mark.parametrize("name", NAMES)
+MARK = b"a text that must never be in a handshake"
+SECOND = 1000
+
+
+def due(party: Party) -> int:
+    (session,) = party.sessions.values()
+    assert session.due is not None
+    return session.due
+
+
+# --- the wire ---------------------------------------------------------------------------------------------------------
+
+
+@ALL
+def test_frames_are_waku_s_payloads_and_nobody_takes_a_healing_one_for_waku_s(name: str) -> None:
+    ours = MECHANISMS[name]
+    sent = Meeting(pair_of(name)).all()
+    ids = {"xk1": 11, "xx": 12, "k1k1": 10, "xxpsk0": 13}
+    waku = ids[ours.pattern.name.lower()]
+    for frame in (each.frame for each in sent):
+        assert frame[16] == (0x80 | waku if name.startswith("healing") else waku)
+        payload.decode(frame, frame[16])
+
+
+@ALL
+def test_messages_two_and_three_travel_on_a_topic_of_the_handshake(name: str) -> None:
+    pair = pair_of(name)
+    first, second, third = Meeting(pair).all()
+    assert first.topic == (pair.bob.issued[0].to or Hear("")).topic
+    assert second.topic == third.topic != first.topic
+    assert second.topic is not None
+    assert second.topic.startswith("/kexkit/1/wakunoise/1/sessions/")
+    (text,) = pair.alice.seal(MARK, pair.bob.me)
+    assert text.topic not in (first.topic, second.topic)
+
+
+@ALL
+def test_handshakes_carry_no_text_and_seal_none(name: str) -> None:
+    pair = pair_of(name)
+    frames = []
+    first = Meeting(pair).first()
+    with pytest.raises(InvalidInput):
+        only(pair.alice, Calling).seal(MARK, ctx=pair.alice.context)
+    second = Meeting(pair).second(first)
+    with pytest.raises(InvalidInput):
+        only(pair.bob, Answering).seal(MARK, ctx=pair.bob.context)
+    third = Meeting(pair).third(second)
+    pair.deliver(third)
+    frames += [first, second, third, *pair.alice.seal(MARK, pair.bob.me), *pair.bob.seal(MARK, pair.alice.me)]
+    assert not any(MARK in sent.frame for sent in frames)
+
+
+@ALL
+def test_statements_stand_in_clear_in_k1k1_alone_and_identities_nowhere_else(name: str) -> None:
+    pair = pair_of(name)
+    sent = Meeting(pair).all()
+    for party in (pair.alice, pair.bob):
+        shown = [
+            each for each in sent if party.me.identity in each.frame or party.issued[0].offer.public[:32] in each.frame
+        ]
+        assert shown == ([sent[0]] if "k1k1" in name and party is pair.alice else [])
+
+
+@ALL
+def test_nobody_is_known_and_nothing_is_graded_before_the_third_message(name: str) -> None:
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    assert only(pair.alice, Calling).grade is None
+    assert only(pair.alice, Calling).peer == pair.bob.me, "whom it is meant for; nothing is sealed to them yet"
+    second = Meeting(pair).second(first)
+    assert (only(pair.bob, Answering).grade, only(pair.bob, Answering).peer) == (None, None)
+    third = Meeting(pair).third(second)
+    assert only(pair.alice, Running).grade == MECHANISMS[name].guarantees
+    pair.deliver(third)
+    assert only(pair.bob, Running).grade == MECHANISMS[name].guarantees
+    assert only(pair.bob, Running).peer == pair.alice.me
+
+
+@ALL
+def test_only_keys_that_were_never_a_handshake_s_go_on_in_a_session(name: str) -> None:
+    """Ephemerals and the responder's ratchet key are gone when the session runs, and no static is in it."""
+    pair = pair_of(name)
+    Meeting(pair).all()
+    for party, role in ((pair.alice, "initiator"), (pair.bob, "responder")):
+        snapshot = only(party, Running).snapshot()
+        ephemeral, *ratchet = [drawn for drawn in party.rng.drawn[1:] if len(drawn) == 32]
+        assert ephemeral not in snapshot
+        assert static_of(party).pair.private not in snapshot
+        if MECHANISMS[name].heals:
+            assert (ratchet[0] in snapshot) == (role == "initiator"), "whose turn it is keeps its key"
+
+
+# --- repeats ----------------------------------------------------------------------------------------------------------
+
+
+@ALL
+def test_a_first_message_is_repeated_as_it_was_with_longer_and_longer_pauses_for_two_days(name: str) -> None:
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    began, (session,) = pair.clock.now, pair.alice.sessions
+    pauses = []
+    while True:
+        pauses.append(due(pair.alice) - pair.clock.now)
+        pair.clock.now = due(pair.alice)
+        took = pair.alice.cue(session, Due())
+        if took.session is None:
+            break
+        assert [(sent.frame, sent.topic) for sent in took.sent] == [(first.frame, first.topic)]
+    assert pauses[:6] == [*limits.RESEND_MS, limits.RESEND_MS[-1]]
+    assert pair.clock.now - began == limits.HANDSHAKE_MS == sum(pauses)
+    assert pair.alice.sessions == {}
+
+
+@ALL
+@pytest.mark.parametrize("later", [-1, 0, 1])
+def test_a_repeated_first_message_is_answered_with_the_same_second_but_not_too_often(name: str, later: int) -> None:
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    second = Meeting(pair).second(first)
+    assert pair.bob.receive(first).sent == ()
+    pair.clock.now += limits.ANSWER_GAP_MS + later
+    again = pair.bob.receive(first)
+    assert [sent.frame for sent in again.sent] == ([] if later < 0 else [second.frame])
+    assert len(pair.bob.sessions) == 1
+    assert pair.bob.receive(first).sent == (again.sent if later < 0 else ())
+    pair.deliver(Meeting(pair).third(second))
+    assert refused(lambda: pair.bob.receive(first)) is not None
+    assert len(pair.bob.sessions) == 1
+
+
+def test_a_first_message_is_repeated_less_often_than_it_is_answered() -> None:
+    assert min(limits.RESEND_MS) > limits.ANSWER_GAP_MS
+
+
+@ALL
+def test_a_responder_repeats_nothing_by_itself_and_gives_up_after_two_days(name: str) -> None:
+    pair = pair_of(name)
+    Meeting(pair).second(Meeting(pair).first())
+    (session,) = pair.bob.sessions
+    assert due(pair.bob) == pair.clock.now + limits.HANDSHAKE_MS
+    assert pair.bob.cue(session, Due()).session == session
+    pair.clock.now = due(pair.bob)
+    assert pair.bob.cue(session, Due()).session is None
+
+
+@ALL
+def test_a_third_message_is_repeated_until_the_responder_is_heard(name: str) -> None:
+    pair = pair_of(name)
+    third = Meeting(pair).third(Meeting(pair).second(Meeting(pair).first()))
+    (session,) = pair.alice.sessions
+    for _ in range(3):
+        pair.clock.now = due(pair.alice)
+        assert [(sent.frame, sent.topic) for sent in pair.alice.cue(session, Due()).sent] == [
+            (third.frame, third.topic)
+        ]
+    pair.deliver(third)
+    pair.say(pair.alice, b"this does not stop it: it is heard by nobody but Bob")
+    assert only(pair.alice, Running).flight is not None
+    pair.say(pair.bob, b"this does")
+    assert only(pair.alice, Running).flight is None
+    assert due(pair.alice) == only(pair.alice, Running).began + limits.SESSION_MS
+
+
+@ALL
+def test_a_session_whose_responder_is_never_heard_seals_no_more_after_two_days(name: str) -> None:
+    """The responder may have given up before message 3 came: then it seals to nobody."""
+    pair = pair_of(name)
+    third = Meeting(pair).third(Meeting(pair).second(Meeting(pair).first()))
+    (session,) = pair.alice.sessions
+    began = pair.clock.now
+    pair.deliver(third)
+    (late,) = pair.bob.seal(b"late", pair.alice.me)
+    while only(pair.alice, Running).grade is not None:
+        assert pair.clock.now < began + limits.HANDSHAKE_MS
+        pair.clock.now = due(pair.alice)
+        pair.alice.cue(session, Due())
+    assert pair.clock.now == began + limits.HANDSHAKE_MS
+    with pytest.raises(InvalidInput):
+        only(pair.alice, Running).seal(b"to nobody", ctx=pair.alice.context)
+    assert pair.settle([late]) == [b"late"], "it goes on receiving"
+
+
+@ALL
+def test_messages_that_are_lost_doubled_and_out_of_order_are_survived(name: str) -> None:
+    """Everything that was ever sent comes at any time and many times; a text that was sealed opens once."""
+    for seed in range(5):
+        pair, dice = pair_of(name), random.Random(seed)
+        wire = [Meeting(pair).first()]
+        for _ in range(60):
+            sent = dice.choice(wire)
+            for reader in (pair.alice, pair.bob):
+                if reader.me != sent.sender and reader.hears(sent):
+                    took = []
+                    refused(lambda reader=reader, took=took, sent=sent: took.append(reader.receive(sent)))  # type: ignore[misc]
+                    wire += [answer for each in took for answer in each.sent if answer not in wire]
+            pair.clock.now += dice.randrange(60) * SECOND
+        assert pair.alice.can_seal(pair.bob.me)
+        assert len(pair.alice.sessions) == len(pair.bob.sessions) == 1
+        pair.say(pair.alice, b"it works")
+        pair.say(pair.bob, b"both ways")
+
+
+@ALL
+@pytest.mark.parametrize("later", [-1, 0])
+def test_handshakes_end_when_they_are_two_days_old_whatever_came(name: str, later: int) -> None:
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    Meeting(pair).second(first)
+    pair.clock.now += limits.HANDSHAKE_MS + later
+    for party in (pair.alice, pair.bob):
+        (session,) = party.sessions
+        assert (party.cue(session, Due()).session is None) == (later == 0)
+
+
+# --- an outdated offer ------------------------------------------------------------------------------------------------
+
+
+@ALL
+def test_an_opening_to_an_outdated_offer_is_answered_with_a_hint_and_no_session(name: str) -> None:
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    pair.bob.hint = b"our present signed offer"
+    took = pair.deliver(first)
+    assert took.session is None
+    assert pair.bob.sessions == {}
+    (hint,) = took.sent
+    assert hint.frame == payload.encode(
+        PayloadV2(only(pair.alice, Calling).tag, HINT_ID, b"", b"our present signed offer")
+    )
+    before = pair.alice.state()
+    assert pair.alice.receive(hint).offers == (b"our present signed offer",)
+    assert pair.alice.state() == before, "anybody could say it: the handshake goes on"
+    pair.bob.hint = b""
+    pair.deliver(Meeting(pair).third(Meeting(pair).second(first)))
+    pair.say(pair.alice, b"the handshake was not over")
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_hint_is_as_long_as_an_offer_at_most(beyond: int) -> None:
+    pair = pair_of("healing-noise-xk1/1")
+    pair.bob.hint = bytes(limits.HINT_BYTES + beyond)
+    (hint,) = pair.deliver(Meeting(pair).first()).sent
+    if beyond > 0:
+        with pytest.raises(Limit):
+            pair.alice.receive(hint)
+    else:
+        assert pair.alice.receive(hint).offers == (pair.bob.hint,)
+
+
+def test_a_hint_is_nothing_but_a_hint() -> None:
+    pair = pair_of("healing-noise-xk1/1")
+    Meeting(pair).first()
+    calling = only(pair.alice, Calling)
+    for bad in (PayloadV2(calling.tag, HINT_ID, b"\0" * 33, b"x"), PayloadV2(calling.tag, HINT_ID, b"", b"")):
+        with pytest.raises(Malformed):
+            calling.receive(payload.encode(bad), {}, ctx=pair.alice.context)
+    with pytest.raises(NotMine):
+        calling.receive(payload.encode(PayloadV2(bytes(16), HINT_ID, b"", b"x")), {}, ctx=pair.alice.context)
+
+
+def test_a_running_session_takes_no_hint() -> None:
+    pair = pair_of("healing-noise-xk1/1")
+    first = Meeting(pair).first()
+    pair.bob.hint = b"an offer"
+    (hint,) = pair.bob.receive(first).sent
+    pair.bob.hint = b""
+    Meeting(pair).third(Meeting(pair).second(first))
+    assert refused(lambda: only(pair.alice, Running).receive(hint.frame, {}, ctx=pair.alice.context)) is not None
+
+
+# --- ages and ends ----------------------------------------------------------------------------------------------------
+
+
+@ALL
+@pytest.mark.parametrize("early", [1, 0])
+def test_a_session_seals_for_thirty_days_receives_for_thirty_more_and_is_forgotten(name: str, early: int) -> None:
+    pair = pair_of(name)
+    pair.meet()
+    late = pair.bob.seal(b"late", pair.alice.me)
+    (session,) = pair.alice.sessions
+    running = only(pair.alice, Running)
+    pair.clock.now = running.began + limits.SESSION_MS - early
+    assert pair.alice.cue(session, Due()).session == session
+    assert (only(pair.alice, Running).grade is not None) == bool(early)
+    if early:
+        return
+    assert pair.settle(late) == [b"late"]
+    pair.clock.now = due(pair.alice)
+    assert pair.clock.now == running.began + limits.SESSION_MS + limits.SESSION_LINGER_MS
+    assert pair.alice.cue(session, Due()).session is None
+
+
+@ALL
+def test_a_session_begins_anew_when_the_last_has_worn_out(name: str) -> None:
+    pair = pair_of(name)
+    pair.meet()
+    pair.settle(pair.advance(limits.SESSION_MS))
+    assert not pair.alice.can_seal(pair.bob.me)
+    pair.meet()
+    assert len(pair.alice.sessions) == 2
+
+
+@ALL
+def test_a_goodbye_ends_both_ends_and_only_the_sealed_one_does(name: str) -> None:
+    """37's public termination stands in clear on the topic, where whoever saw the handshake can write it."""
+    pair = pair_of(name)
+    pair.meet()
+    running = only(pair.bob, Running)
+    clear = payload.encode(PayloadV2(running._goodbye()[:16], 0, b"", running._goodbye()))
+    (topic,) = [hear.topic for hear in running.hears]
+    for frame in (clear, running._goodbye()):
+        assert refused(lambda frame=frame: pair.bob.receive(Sent(pair.alice.me, None, frame, topic))) is not None
+    (goodbye,) = pair.alice.cue(running.id, Close()).sent
+    assert pair.alice.sessions == {}
+    took = pair.deliver(goodbye)
+    assert (took.session, took.plain) == (None, ())
+    assert pair.bob.sessions == {}
+
+
+@ALL
+def test_a_text_cannot_say_goodbye(name: str) -> None:
+    pair = pair_of(name)
+    pair.meet()
+    running = only(pair.alice, Running)
+    with pytest.raises(InvalidInput):
+        running.seal(running._goodbye(), ctx=pair.alice.context)
+    pair.say(pair.alice, bytes(32))
+
+
+@ALL
+def test_a_handshake_that_is_closed_ends_in_silence_and_an_answer_means_nothing_to_it(name: str) -> None:
+    pair = pair_of(name)
+    Meeting(pair).second(Meeting(pair).first())
+    for party in (pair.alice, pair.bob):
+        (session,) = party.sessions
+        assert party.cue(session, Answer(b"yes")).session == session
+        took = party.cue(session, Close())
+        assert (took.session, took.sent) == (None, ())
+
+
+def test_a_worn_out_session_is_closed_in_silence() -> None:
+    pair = pair_of("noise-xx/1")
+    pair.meet()
+    (session,) = pair.alice.sessions
+    pair.clock.now += limits.SESSION_MS
+    pair.alice.cue(session, Due())
+    assert pair.alice.cue(session, Close()).sent == ()
+
+
+# --- secrets and settings ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "psk" in name])
+def test_a_psk_is_the_opening_s_or_the_mechanism_s_and_without_one_nothing_begins(name: str) -> None:
+    pair = pair_of(name)
+    bare = NoiseExchange(name)
+    alice, bob = pair.alice, pair.bob
+    first = Meeting(pair).first()
+    alice.exchange = bob.exchange = bare
+    with pytest.raises(NoOffer):
+        alice.initiate(bob.me)
+    with pytest.raises(Unknown):
+        bob.receive(first)
+    bob.secret = bytes(32)
+    with pytest.raises(Forged):
+        bob.receive(first)
+    bob.secret = PSK
+    assert bob.receive(first).sent
+
+
+@pytest.mark.parametrize("wrong", [b"", bytes(31), bytes(33), b"a password"])
+def test_a_psk_is_a_key_and_not_a_password(wrong: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        NoiseExchange("noise-xxpsk0/1", wrong)
+    pair = pair_of("noise-xxpsk0/1")
+    pair.alice.secret = wrong
+    with pytest.raises(InvalidInput):
+        pair.alice.initiate(pair.bob.me)
+
+
+def test_a_psk_without_a_use_is_a_mistake() -> None:
+    with pytest.raises(InvalidInput):
+        NoiseExchange("noise-xx/1", PSK)
+    assert PSK.hex() not in repr(NoiseExchange("noise-xxpsk0/1", PSK))
+
+
+def test_an_initiator_has_published_a_static_before() -> None:
+    pair = pair_of("healing-noise-xk1/1")
+    pair.alice.drawer.clear()
+    with pytest.raises(NoOffer):
+        pair.alice.initiate(pair.bob.me)
+
+
+def test_an_expired_offer_begins_nothing() -> None:
+    pair = pair_of("healing-noise-xk1/1")
+    pair.clock.now = pair.alice.adverts[pair.bob.me].expires
+    with pytest.raises(NoOffer):
+        pair.alice.initiate(pair.bob.me)
+
+
+def test_an_opening_without_a_place_begins_nothing() -> None:
+    pair = pair_of("healing-noise-xk1/1")
+    opening = Opening(pair.bob.me, pair.alice.adverts[pair.bob.me], bytes(32))
+    with pytest.raises(NoOffer):
+        pair.alice.exchange.initiate(opening, {}, ctx=pair.alice.context)
+
+
+def test_a_mechanism_is_one_of_the_eight() -> None:
+    assert len(NAMES) == 8
+    for name in NAMES:
+        exchange = mechanism(name)
+        assert (exchange.name, exchange.carriage) == (name, Carriage.BARE)
+        assert Guarantee.OFFLINE_START not in exchange.guarantees
+    with pytest.raises(InvalidInput, match="noise-ik/1"):
+        NoiseExchange("noise-ik/1")
+
+
+def test_the_plugin_brings_three_unless_others_are_named() -> None:
+    assert [kx.name for kx in kexkit_key_exchanges(config={})] == list(BY_DEFAULT)
+    assert BY_DEFAULT == ("healing-noise-xk1/1", "noise-xk1/1", "noise-xx/1")
+    named = {"mechanisms": "noise-xxpsk0/1, healing-noise-k1k1/1", "psk": PSK.hex()}
+    assert kexkit_key_exchanges(config=named) == [
+        NoiseExchange("noise-xxpsk0/1", PSK),
+        NoiseExchange("healing-noise-k1k1/1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"mechanism": "noise-xx/1"},
+        {"mechanisms": "noise-ik/1"},
+        {"mechanisms": ""},
+        {"psk": "password", "mechanisms": "noise-xxpsk0/1"},
+        {"psk": "00", "mechanisms": "noise-xxpsk0/1"},
+    ],
+)
+def test_a_wrong_setting_is_told_without_its_value(config: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput) as told:
+        kexkit_key_exchanges(config=config)
+    assert "password" not in str(told.value)
+
+
+def test_the_host_finds_it_and_quarantines_it_with_wrong_settings() -> None:
+    assert "noise" in {point.name for point in importlib.metadata.entry_points(group="kexkit")}
+    plugins = load_plugins(["noise"])
+    assert [kx.name for kx in plugins.key_exchanges] == list(BY_DEFAULT)
+    with pytest.raises(PluginError, match="noise-ik/1"):
+        load_plugins(["noise"], {"noise": {"mechanisms": "noise-ik/1"}})
+
+
+def test_the_tags_of_a_plain_handshake_are_waku_s_and_those_of_a_healing_one_are_not() -> None:
+    for name in ("noise-xx/1", "healing-noise-xx/1"):
+        pair = pair_of(name)
+        first = Meeting(pair).first()
+        calling = only(pair.alice, Calling)
+        second = Meeting(pair).second(first)
+        answering = only(pair.bob, Answering)
+        waku = (nametags.message_nametag(calling.state.h), nametags.message_nametag(answering.state.h))
+        assert ((second.frame[:16], answering.tag) == waku) == (name == "noise-xx/1")
+
+
+def test_a_session_never_lives_longer_than_what_core_keeps_of_half_open_ones() -> None:
+    assert limits.HANDSHAKE_MS <= HALF_OPEN_MS
+    assert limits.SESSION_MS == 30 * DAY_MS
