@@ -84,7 +84,7 @@ def file(session: bytes, kept: Kept, missed: Sequence[tuple[bytes, bytes]], *, h
     wanted = _lists_needed(session, kept, low)
     if not wanted.keys() <= have.keys():
         return Wants(frozenset(wanted.keys() - have.keys()))
-    lists = {index: _read_group(have[row], index) for row, index in wanted.items()}
+    lists = {index: _read_group(have[row], index, kept.made) for row, index in wanted.items()}
     drop: list[bytes] = []
     going = range(kept.low // _GROUP, -(-min(low, kept.made) // _GROUP)) if low > kept.low else ()
     for index in going:
@@ -113,8 +113,9 @@ def _write_group(listed: Sequence[tuple[int, bytes]]) -> bytes:
     return bytes((_FORMAT, listed[0][0] % _GROUP)) + b"".join(tag for _, tag in listed)
 
 
-def _read_group(raw: bytes | None, index: int) -> list[tuple[int, bytes]]:
-    """Numbers and nametags. A list that has expired is empty: so are the keys that it lists."""
+def _read_group(raw: bytes | None, index: int, made: int) -> list[tuple[int, bytes]]:
+    """Numbers and nametags. A list that has expired is empty: so are the keys that it lists. What a store that was put
+    back without its sessions lists beyond the last number is left to expire."""
     if raw is None:
         return []
     tags = raw[2:]
@@ -122,4 +123,5 @@ def _read_group(raw: bytes | None, index: int) -> list[tuple[int, bytes]]:
         raise StoreCorrupt("A list of stored message keys is damaged.")
     first = index * _GROUP + raw[1]
     places = range(0, len(tags), NAMETAG_BYTES)
-    return [(first + n, tags[place : place + NAMETAG_BYTES]) for n, place in enumerate(places)]
+    listed = ((first + n, tags[place : place + NAMETAG_BYTES]) for n, place in enumerate(places))
+    return [one for one in listed if one[0] < made]
