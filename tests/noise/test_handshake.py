@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kexkit.errors import InvalidInput, KexkitError, Limit, Malformed, StoreCorrupt, StoreNewer
-from kexkit_noise import limits
+from kexkit_noise import _noise, limits
 from kexkit_noise._noise import Handshake, Keys, Pattern, key_pair
 
 from tests.noise.handshake_pairs import PAYLOADS, begin, finished, keys, pair, places, read, secret, tag, write
@@ -110,6 +110,15 @@ def test_a_finished_handshake_holds_no_private_key(pattern: Pattern) -> None:
         stored = side.encode()
         for name in ("initiator", "responder", "initiator's ephemeral", "responder's ephemeral"):
             assert secret(name) not in stored
+        assert side._s is None
+        assert side._e.private is None
+
+
+@EVERY
+def test_what_the_library_shares_between_handshakes_is_left_as_it_was(pattern: Pattern) -> None:
+    before = dict(vars(_noise._PROTOCOLS[pattern]))
+    finished(pattern)
+    assert vars(_noise._PROTOCOLS[pattern]) == before
 
 
 @EVERY

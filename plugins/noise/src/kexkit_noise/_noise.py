@@ -303,7 +303,7 @@ class Handshake:
             form, number, initiator, step, h, ck, n = _STORED.unpack_from(raw)
             place = pattern, _, _ = _PATTERNS[number], bool(initiator), step
             names, parts = HELD[place], _thirty_twos(raw[_STORED.size :])
-            if form != _FORMAT or initiator > 1 or len(names) != len(parts):
+            if form != _FORMAT or initiator > 1:
                 raise ValueError
             held = dict(zip(names, parts, strict=True))
             private = ("s",) if step == MESSAGES else ("s", "e")

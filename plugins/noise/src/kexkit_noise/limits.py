@@ -94,3 +94,10 @@ BODY_BYTES: Final = PAYLOAD_BYTES - 512
 
 QR_CHARACTERS: Final = 1024
 """A QR code for pairing: 92 characters and three names. The largest QR code holds 2953 bytes and is hard to scan."""
+
+PAIRING_MS: Final = 60_000
+"""How long a shown or scanned QR code serves: js-noise's time-out. Specification 43 suggests 30 seconds."""
+
+PAIRING_TRIES: Final = 1000
+"""Frames with the right nametag that fit in nothing else. Each costs an agreement or two, 60 µs; whoever saw the QR
+code can send them, so a few may not end a pairing."""
