@@ -99,6 +99,12 @@ _NOISE: Final[dict[tuple[str, str | None], Runner]] = {
     for pattern in patterns
 }
 
+_HEALING_NOISE: Final[dict[tuple[str, str | None], Runner]] = {
+    ("healing-in-turns", None): "tests.vectors.run_healing_noise:transcript",
+    ("healing-responder-first", None): "tests.vectors.run_healing_noise:transcript",
+    ("healing-with-gaps", None): "tests.vectors.run_healing_noise:transcript",
+}
+
 _WYCHEPROOF: Final[dict[tuple[str, str | None], Runner]] = {
     ("ecdh_secp256k1_test", None): "tests.vectors.run_wycheproof:ecdh_secp256k1",
     ("ecdsa_secp256k1_sha256_bitcoin_test", None): "tests.vectors.run_wycheproof:ecdsa_der",
@@ -114,4 +120,4 @@ _WYCHEPROOF: Final[dict[tuple[str, str | None], Runner]] = {
     ("mlkem_768_semi_expanded_decaps_test", None): _SEMI_EXPANDED,
 }
 
-TABLE: Final = _STATUS | _WAKU_NOISE | _NOISE | _WYCHEPROOF
+TABLE: Final = _STATUS | _WAKU_NOISE | _NOISE | _HEALING_NOISE | _WYCHEPROOF
