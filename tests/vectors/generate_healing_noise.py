@@ -1,4 +1,4 @@
-"""python -m tests.vectors.generate_healing_noise: writes the vectors of healing Noise. See data/healing-noise/ORIGIN.md."""
+"""python -m tests.vectors.generate_healing_noise writes the vectors of healing Noise (data/healing-noise/ORIGIN.md)."""
 
 from __future__ import annotations
 
