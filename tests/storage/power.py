@@ -156,9 +156,9 @@ class _Cursor(apsw.Cursor):
 
     rowcount = -1
 
-    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
         before = self.connection.total_changes()
-        super().executemany(*args, **kwargs)
+        super().execute(*args, **kwargs)
         self.rowcount = self.connection.total_changes() - before
         return self
 

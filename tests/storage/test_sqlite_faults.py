@@ -7,6 +7,8 @@ import random
 import resource
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ import anyio
 import pytest
 from kexkit.api import Change, Key
 from kexkit.errors import StorageError, StoreBusy, StoreCorrupt, StoreNewer, StoreUnusable
-from kexkit_storage_sqlite import _schema, _store, limits
+from kexkit_storage_sqlite import _schema, _store, limits, open_store
 from kexkit_storage_sqlite._opening import opened
 from kexkit_storage_sqlite._store import SqliteStore
 
@@ -247,26 +249,47 @@ def test_the_database_of_another_application_is_refused_and_left_alone(tmp_path:
 # --- a foreign program in the way ---
 
 
+@contextmanager
+def foreign(file: Path, *statements: str) -> Iterator[sqlite3.Connection]:
+    db = sqlite3.connect(file, isolation_level=None, timeout=0)
+    try:
+        for statement in statements:
+            db.execute(statement).fetchall()
+        yield db
+    finally:
+        db.close()
+
+
+READS = ("BEGIN", "SELECT count(*) FROM row")
+READ = READS[1:]
+WRITES = ("BEGIN IMMEDIATE", "DELETE FROM row")
+
+
 @pytest.mark.anyio
-async def test_while_a_foreign_program_writes_other_tasks_go_on_and_the_change_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("does", [READS, READ, WRITES], ids=["reads", "has read", "writes"])
+async def test_while_a_foreign_program_has_the_database_an_opener_waits_and_other_tasks_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(_store, "BUSY_PAUSE", 0.001)
     with opened({"path": str(tmp_path)}) as store:
-        foreign = sqlite3.connect(tmp_path / FILE, isolation_level=None)
-        foreign.execute("BEGIN IMMEDIATE")
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(store.apply, Change({}, {KEY: b"patient"}))
+        await store.apply(Change({}, {KEY: b"kept"}))
+    found = []
+
+    async def look() -> None:
+        async with open_store({"path": str(tmp_path)}) as store:
+            found.append((await store.load([KEY]))[KEY].value)
+
+    async with anyio.create_task_group() as tasks:
+        with foreign(tmp_path / FILE, *does):
+            tasks.start_soon(look)
             for _ in range(5):
                 await anyio.sleep(0.001)
-            assert await store.load([KEY]) == {}  # readers need not wait
-            foreign.execute("ROLLBACK")
-        assert (await store.load([KEY]))[KEY].value == b"patient"
-        foreign.close()
+            assert found == []
+    assert found == [b"kept"]
 
 
 @pytest.mark.anyio
-async def test_a_foreign_program_that_does_not_end_is_named_after_the_bound_and_nothing_is_written(
+async def test_a_foreign_program_that_does_not_end_is_named_after_the_bound_and_the_lease_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses = []
@@ -274,28 +297,40 @@ async def test_a_foreign_program_that_does_not_end_is_named_after_the_bound_and_
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(anyio, "sleep", pause)
-    with opened({"path": str(tmp_path)}) as store:
-        foreign = sqlite3.connect(tmp_path / FILE, isolation_level=None)
-        foreign.execute("BEGIN IMMEDIATE")
+    with opened({"path": str(tmp_path)}):
+        pass
+    with monkeypatch.context() as quick, foreign(tmp_path / FILE, *READS):
+        quick.setattr(anyio, "sleep", pause)
         with pytest.raises(StoreBusy, match="Another program"):
-            await store.apply(Change({}, {KEY: b"too late"}))
-        foreign.execute("ROLLBACK")
-        foreign.close()
-        assert limits.BUSY_SECONDS <= sum(pauses) < limits.BUSY_SECONDS + 2 * limits.BUSY_PAUSE
+            async with open_store({"path": str(tmp_path)}):
+                pass
+    assert limits.BUSY_SECONDS <= sum(pauses) < limits.BUSY_SECONDS + 2 * limits.BUSY_PAUSE
+    async with open_store({"path": str(tmp_path)}) as store:
         assert await store.load([KEY]) == {}
-        await store.apply(Change({KEY: 0}, {KEY: b"now"}))
 
 
-def test_a_foreign_reader_does_not_keep_the_store_from_opening_writing_or_closing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("does", [READ, WRITES], ids=["reads", "writes"])
+def test_no_foreign_program_reads_or_writes_while_the_store_is_open(tmp_path: Path, does: tuple[str, ...]) -> None:
+    """In another process: within this one, the library itself would see to it."""
+    program = (
+        "import sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)\n"
+        "try:\n"
+        "    for statement in sys.argv[2:]: db.execute(statement).fetchall()\n"
+        "    print('done')\n"
+        "except sqlite3.OperationalError as error:\n"
+        "    print(error)\n"
+    )
+
+    def said() -> str:
+        words = [sys.executable, "-c", program, str(tmp_path / FILE), *does]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
     with opened({"path": str(tmp_path)}) as store:
-        at_once(store.apply(Change({}, {KEY: b"old"})))
-    foreign = sqlite3.connect(tmp_path / FILE, isolation_level=None)
-    foreign.execute("BEGIN")
-    foreign.execute("SELECT count(*) FROM row").fetchall()
+        assert said() == "database is locked"
+        at_once(store.apply(Change({}, {KEY: b"ours"})))
+        assert said() == "database is locked"
+        at_once(store.apply(Change({KEY: 1}, {KEY: b"ours still"})))
+    assert said() == "done"
     with opened({"path": str(tmp_path)}) as store:
-        at_once(store.apply(Change({KEY: 1}, {KEY: b"new"})))
-    foreign.execute("COMMIT")
-    foreign.close()
-    with opened({"path": str(tmp_path)}) as store:
-        assert value(store) == b"new"
+        assert value(store) == b"ours still"  # what the foreign program wrote, it did not commit

@@ -143,7 +143,6 @@ def test_only_the_owner_may_read_any_file_whatever_the_umask(tmp_path: Path, uma
         assert modes(folder) == {
             "kexkit.sqlite": 0o600,
             "kexkit.sqlite-wal": 0o600,
-            "kexkit.sqlite-shm": 0o600,
             "kexkit.sqlite.lock": 0o600,
         }
     assert modes(folder) == {"kexkit.sqlite": 0o600, "kexkit.sqlite.lock": 0o600}

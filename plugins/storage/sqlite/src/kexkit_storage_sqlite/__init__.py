@@ -20,9 +20,10 @@ async def open_store(settings: Mapping[str, str]) -> AsyncIterator[Store]:
 
     settings['synchronous'] is 'FULL', or 'NORMAL' for those who accept that a power cut may undo the last changes.
     """
-    from kexkit_storage_sqlite._opening import opened
+    from kexkit_storage_sqlite._opening import held
 
-    with opened(settings) as store:
+    with held(settings) as store:
+        await store.ready()
         yield store
 
 

@@ -12,7 +12,15 @@ from kexkit.errors import InvalidInput, StoreCorrupt
 from kexkit_storage_sqlite._errors import typed, unusable
 from kexkit_storage_sqlite._files import appear, discard, make_private, place, tighten_files
 from kexkit_storage_sqlite._lease import Lease
-from kexkit_storage_sqlite._schema import check_intact, check_ours, chosen_synchronous, configure, migrate, use_log
+from kexkit_storage_sqlite._schema import (
+    check_intact,
+    check_ours,
+    chosen_synchronous,
+    configure,
+    keep_others_out,
+    migrate,
+    use_log,
+)
 from kexkit_storage_sqlite._store import SqliteStore
 
 SETTINGS = {"path", "synchronous"}
@@ -20,7 +28,18 @@ SETTINGS = {"path", "synchronous"}
 
 @contextmanager
 def opened(settings: Mapping[str, str]) -> Iterator[SqliteStore]:
-    """Everything here is at once, so a cancelled task cannot leave a store half open."""
+    """A store whose database is open: at once, or not at all."""
+    with held(settings) as store:
+        store.ready_at_once()
+        yield store
+
+
+@contextmanager
+def held(settings: Mapping[str, str]) -> Iterator[SqliteStore]:
+    """A store that nobody else has, and whose file is there. It is opened by its first verb, or by `ready`.
+
+    Everything here is at once, so a cancelled task cannot leave a store half open.
+    """
     path, synchronous = _read(settings)
     file = place(path)
     lease = Lease(file + ".lock")
@@ -43,13 +62,14 @@ def connect(file: str, synchronous: str) -> sqlite3.Connection:
 
 def prepare(db: sqlite3.Connection, file: str, synchronous: str) -> None:
     """What every connection needs before its first row."""
+    keep_others_out(db)
     check_ours(db, file)
     tighten_files(file)  # before SQLite makes others beside it, which take its mode
     configure(db, synchronous)
     use_log(db)
     check_intact(db, file)
     migrate(db)
-    with suppress(sqlite3.OperationalError):  # a foreign reader may be in the way; the log is as durable
+    with suppress(sqlite3.OperationalError):  # for want of room, say; the log is as durable
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 

@@ -43,15 +43,23 @@ class SqliteStore:
     """`kexkit.api.Store`. `commits` counts the changes made durable."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        """`connect` is called by the first verb, and again after a failure of the disk."""
         self.commits = 0
         self._connect = connect
         self._process = OneProcess()
         self._closed = False
-        self._db: sqlite3.Connection | None = connect()
+        self._db: sqlite3.Connection | None = None
         watch(self)
 
     def __repr__(self) -> str:
         return f"SqliteStore(commits={self.commits}, closed={self._closed})"
+
+    async def ready(self) -> None:
+        """The database is open, as before any verb, and ours: another program may have to finish first."""
+        await self._patiently(_nothing)
+
+    def ready_at_once(self) -> None:
+        self._at_once(_nothing)
 
     async def load(self, keys: Collection[Key]) -> Mapping[Key, Versioned]:
         _check(keys)
@@ -59,7 +67,10 @@ class SqliteStore:
 
     async def apply(self, change: Change) -> None:
         _check_change(change)
-        await self._patiently(_apply, change)
+        try:
+            self._at_once(_apply, change)
+        except StoreBusy:
+            await self._patiently(_apply, change)
         self.commits += 1
 
     async def scan(
@@ -102,7 +113,7 @@ class SqliteStore:
     async def _patiently(
         self, work: Callable[Concatenate[sqlite3.Connection, P], Answer], *args: P.args, **kwargs: P.kwargs
     ) -> Answer:
-        """A foreign program may be in the way for a moment; it is the event loop that waits."""
+        """A foreign program may be in the way when the database is opened; it is the event loop that waits."""
         waited = 0.0
         while True:
             try:
@@ -146,6 +157,10 @@ class SqliteStore:
 
 def _is_suspect(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT}
+
+
+def _nothing(db: sqlite3.Connection) -> None:
+    """A verb that only wants the database open."""
 
 
 def _load(db: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Versioned]:
@@ -197,31 +212,25 @@ def _apply(db: sqlite3.Connection, change: Change) -> None:
 
 def _write(cursor: sqlite3.Cursor, change: Change) -> None:
     """A put whose revision is given is checked by the statement that makes it; other givens are read."""
-    given, put = change.given, change.put
-    make, move, put_unread = [], [], []
-    for key, value in put.items():
-        table, row = key
-        revision = given.get(key)
-        checksum = crc32(value, crc32(row, _seed(table)))
-        if revision is None:
-            put_unread.append((value, checksum, table, row))
-        elif revision == 0:
-            make.append((value, checksum, table, row))
-        else:
-            move.append((value, checksum, table, row, revision))
+    given, put, execute = change.given, change.put, cursor.execute
     for key, revision in given.items():
         if key not in put:
-            found = cursor.execute(REVISION, key).fetchone()
+            found = execute(REVISION, key).fetchone()
             if (found[0] if found else 0) != revision:
                 raise Conflict
-    if move and cursor.executemany(MOVE, move).rowcount != len(move):
-        raise Conflict
-    if make and cursor.executemany(MAKE, make).rowcount != len(make):
-        raise Conflict
-    if put_unread:
-        cursor.executemany(SET, put_unread)
-    if change.drop:
-        cursor.executemany(DROP, change.drop)
+    for key, value in put.items():
+        table, row = key
+        expected = given.get(key)
+        checksum = crc32(value, crc32(row, _seed(table)))
+        if expected is None:
+            execute(SET, (value, checksum, table, row))
+        elif expected == 0:
+            if execute(MAKE, (value, checksum, table, row)).rowcount != 1:
+                raise Conflict
+        elif execute(MOVE, (value, checksum, table, row, expected)).rowcount != 1:
+            raise Conflict
+    for key in change.drop:
+        execute(DROP, key)
 
 
 def _page(

@@ -16,7 +16,7 @@ PAGE_BYTES = 1024 * 1024
 """bytes of values after which a scan's page ends early, so that a page of large rows does not fill memory"""
 
 BUSY_SECONDS = 5.0
-"""how long a verb waits for a foreign program (a backup, a browser of databases) before it says StoreBusy. Waiting
+"""how long opening waits for a foreign program (a backup, a browser of databases) before it says StoreBusy. Waiting
 does not block other tasks"""
 
 BUSY_PAUSE = 0.02
