@@ -6,7 +6,6 @@ import copy
 import hmac
 import pickle
 import random
-from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
@@ -322,8 +321,3 @@ def test_the_traceback_of_a_refusal_holds_no_key() -> None:
 def test_hmac_spelled_out_is_the_standard_librarys(key: bytes, data: bytes) -> None:
     assert healing_keys.hmac_sha256(key, data) == hmac.digest(key, data, "sha256")
     assert healing_keys.chain_step(key) == (hmac.digest(key, b"\2", "sha256"), hmac.digest(key, b"\1", "sha256"))
-
-
-def test_labelled_hashes_put_the_label_twice_before_what_they_hash() -> None:
-    tag = sha256(b"label").digest()
-    assert healing_keys.labelled(b"label", b"x") == sha256(tag + tag + b"x").digest()

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from kexkit.api import Guarantee, Have, Row, Wants, value
 from kexkit.errors import Forged, InvalidInput, KexkitError, Limit, Malformed, NotMine
+from kexkit.identity import tagged_digest
 
 from kexkit_noise import healing_frames as frames
 from kexkit_noise import healing_keys as keys
@@ -75,8 +76,8 @@ class HealingSession:
         first, next_own, next_peer = HeaderKey(header_i), HeaderKey(next_i), HeaderKey(header_r)
         fixed = state.fixed(
             session,
-            keys.labelled(b"kexkit/noise sid/1", split.h),
-            keys.labelled(b"kexkit/session topic/1", topic)[:_TOPIC_NAME_BYTES],
+            tagged_digest(b"kexkit/noise sid/1", split.h),
+            tagged_digest(b"kexkit/session topic/1", topic)[:_TOPIC_NAME_BYTES],
             initiator=initiator,
         )
         if initiator:

@@ -24,12 +24,6 @@ _NUMBER: Final = Struct(">Q")
 _HEADER_NONCE: Final = Struct("<4xQ")
 
 
-def labelled(label: bytes, material: bytes) -> bytes:
-    """T(label, x) = SHA-256(SHA-256(label) || SHA-256(label) || x)."""
-    tag = sha256(label).digest()
-    return sha256(tag + tag + material).digest()
-
-
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
     """RFC 2104 with SHA-256, for a key of 32 bytes."""
     inner = sha256(key.translate(_INNER) + _INNER_REST + data).digest()
