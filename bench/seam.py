@@ -13,8 +13,9 @@ from typing import Final, Protocol
 
 from kexkit import secp256k1
 from kexkit._engine.drawer import Fetched, ask, guarded, keep, take
+from kexkit._engine.frames import seal_in
 from kexkit._engine.requests import Draft, Flow, LiveSession, Load, Moment, T
-from kexkit._engine.sealing import bind_of, seal_in
+from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import (
     NOTHING,
     Advert,
@@ -63,10 +64,12 @@ class RowsInMemory:
 class Party:
     """One installation: its identity, its mechanism, its rows."""
 
-    def __init__(self, installation: str, rows: Callable[[], Rows] = RowsInMemory) -> None:
+    def __init__(
+        self, installation: str, rows: Callable[[], Rows] = RowsInMemory, exchange: KeyExchange | None = None
+    ) -> None:
         self.identity = SoftwareIdentity.generate(os.urandom)
         self.me = Device(self.identity.public, installation)
-        self.exchange: KeyExchange = X3DH()
+        self.exchange = X3DH() if exchange is None else exchange
         self.rows = rows()
         self.bundle = self._publish()
 
@@ -155,6 +158,11 @@ class Kexkit:
         secp256k1._parse.cache_clear()
         frame, alice = begin(self.alice, self.bob, body)
         return alice, answer(self.bob, self.alice, frame, body)
+
+
+def bind_of(name: str, device: Device) -> bytes:
+    """Of an opening to a device that published no signed offer."""
+    return opening_bind(name, bare_digest(device.identity, device.installation))
 
 
 def begin(alice: Party, bob: Party, body: bytes) -> tuple[bytes, Talker]:
