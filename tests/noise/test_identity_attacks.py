@@ -283,6 +283,18 @@ def test_a_static_that_was_replaced_ends_its_thief(name: str) -> None:
     assert pair.bob.state() == before
 
 
+@pytest.mark.parametrize("name", TELLS_STATIC)
+def test_a_second_message_uses_the_static_that_the_answered_offer_names(name: str) -> None:
+    """Whoever stole another static of Bob's, whose statement still runs, does not answer with it."""
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    other = key_pair(b"\x55" * 32)
+    stated = statement.parse(forge(pair.bob, static=other.public))
+    second = _answer_of(pair, first, evolve(static_of(pair.bob), pair=other, stated=stated))
+    assert isinstance(refused(lambda: pair.alice.receive(second)), Forged)
+    nobody_is_believed(pair)
+
+
 # --- reflection -------------------------------------------------------------------------------------------------------
 
 
