@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = (
     "core",
     "plugins/cli",
+    "plugins/noise",
     "plugins/x3dh",
     "plugins/storage/sqlite",
     "plugins/transport/relay",
@@ -40,7 +41,17 @@ def name(path: Path) -> str:
 
 def all_tracked(*endings: str) -> list[Path]:
     """Files of the project, wherever they are, but for what tools leave behind."""
-    left_behind = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".hypothesis", "__pycache__", "dist", "build"}
+    left_behind = {
+        ".git",
+        ".venv",
+        "node_modules",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        "__pycache__",
+        "dist",
+        "build",
+    }
     return [
         path
         for path in ROOT.rglob("*")
