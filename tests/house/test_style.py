@@ -73,7 +73,7 @@ def test_libraries_print_nothing() -> None:
 
 SECRET_NAME = re.compile(r"(^|_)(mac|tag|secret|signature|hmac|mk|message_key)$")
 ADDRESS = {"kexkit_noise": "tag"}
-"""In Noise a tag is a nametag: it stands on the wire as an address, and says where to look, not that a frame is true."""
+"""In Noise a tag is a nametag: an address, which says where to look, and not that a frame is true."""
 
 
 @pytest.mark.parametrize("path", modules(), ids=name)
