@@ -7,6 +7,7 @@ two-time pad.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hmac import compare_digest
 from typing import Final
 
@@ -21,17 +22,35 @@ IV_BYTES: Final = 16
 MAC_BYTES: Final = 32
 
 
-class _KeyedOnce(Cipher[CTR]):
-    """Key and vector have their right lengths already; to look again is a fifth of what a short message costs here."""
-
-    def __init__(self, key: bytes, vector: bytes) -> None:
-        self.algorithm = AES256(key)
-        self.mode = CTR(vector)
-
-
-def _keystream(key: bytes, vector: bytes, data: bytes) -> bytes:
+def _by_cipher(key: bytes, vector: bytes, data: bytes) -> bytes:
     """The same both ways: in this mode, to decrypt is to encrypt."""
-    return _KeyedOnce(key, vector).decryptor().update(data)
+    return Cipher(AES256(key), CTR(vector)).encryptor().update(data)
+
+
+def _quicker() -> Callable[[bytes, bytes, bytes], bytes]:
+    """The same code of cryptography's without looking again at lengths that are right here: a third less time.
+
+    How it hands key and vector on is its own affair, so this is used only where it gives what the long way gives.
+    """
+    try:
+        from cryptography.hazmat.bindings._rust import openssl
+
+        begin, new = openssl.ciphers.create_encryption_ctx, object.__new__
+
+        def at_once(key: bytes, vector: bytes, data: bytes) -> bytes:
+            algorithm, mode = new(AES256), new(CTR)
+            algorithm.key, mode._nonce = key, vector
+            return begin(algorithm, mode).update(data)
+
+        tried = [(bytes(32), bytes(16), b""), (bytes(range(32)), bytes(range(64, 80)), bytes(100))]
+        if all(at_once(*each) == _by_cipher(*each) for each in tried):
+            return at_once
+    except Exception:  # whatever another release makes of it: the long way remains
+        return _by_cipher
+    return _by_cipher
+
+
+_keystream: Final = _quicker()
 
 
 def seal(message_key: bytes, vector: bytes, body: bytes, header: bytes) -> bytes:

@@ -35,6 +35,8 @@ BETWEEN = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? AN
 FROM_BACK = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? ORDER BY id DESC LIMIT ?"
 BETWEEN_BACK = "SELECT id, value, revision, sum FROM row WHERE tbl = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT ?"
 
+ID_TOO_LONG = f"A row's id has at most {ID_MAX} bytes."
+
 Answer = TypeVar("Answer")
 P = ParamSpec("P")
 
@@ -187,15 +189,19 @@ def _get(cursor: sqlite3.Cursor, keys: Collection[Key]) -> dict[Key, Versioned]:
 
 def _check_change(change: Change) -> None:
     """Before anything is locked."""
-    _check(change.put)
-    _check(change.given)
-    if change.drop:
-        _check(change.drop)
-        if not change.drop.isdisjoint(change.put):
-            raise InvalidInput("A row cannot be both put and dropped by one change.")
-    for value in change.put.values():
+    put, given, drop = change.put, change.given, change.drop
+    for (table, row), value in put.items():
+        _seed(table)
+        if len(row) > ID_MAX:
+            raise InvalidInput(ID_TOO_LONG)
         if len(value) > VALUE_MAX:
             raise InvalidInput(f"A value has at most {VALUE_MAX} bytes.")
+    if not given.keys() <= put.keys():
+        _check(given)
+    if drop:
+        _check(drop)
+        if not drop.isdisjoint(put):
+            raise InvalidInput("A row cannot be both put and dropped by one change.")
 
 
 def _apply(db: sqlite3.Connection, change: Change) -> None:
@@ -270,4 +276,4 @@ def _check(keys: Iterable[Key]) -> None:
     for table, row in keys:
         _seed(table)
         if len(row) > ID_MAX:
-            raise InvalidInput(f"A row's id has at most {ID_MAX} bytes.")
+            raise InvalidInput(ID_TOO_LONG)
