@@ -156,6 +156,24 @@ def test_in_k1k1_a_name_in_clear_is_nobody_until_the_third_message(name: str) ->
     nobody_is_believed(pair)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "k1k1" in name])
+def test_in_k1k1_a_name_that_nobody_signed_begins_nothing(name: str) -> None:
+    wrong = [
+        lambda pair: forge(pair.carol, device=pair.alice.me),
+        lambda pair: forge(pair.carol, not_before=1, not_after=2),
+        lambda pair: static_of(pair.bob).stated.encoded,
+        lambda pair: forge(pair.carol, device=pair.bob.me),
+    ]
+    for make in wrong:
+        pair = pair_of(name)
+        own = evolve(static_of(pair.carol), stated=statement.parse(make(pair)))
+        opening = pair.carol.opening(pair.bob.me, bind_of(pair.carol.exchange, pair.carol.adverts[pair.bob.me]))
+        step = handshakes.call(mechanisms.MECHANISMS[name], opening, own, None, pair.carol.context)
+        first = Sent(pair.carol.me, None, step.frames[0], step.to)
+        assert refused(lambda first=first, pair=pair: pair.bob.receive(first))
+        assert pair.bob.sessions == {}
+
+
 def _third_of_k1k1(calling: Calling, second: Sent) -> tuple[Sent, ...]:
     read = payload.decode(second.frame, calling.mechanism.protocol_id)
     got = calling.state.read(read.fields, read.transport, calling.tag)
@@ -295,6 +313,25 @@ def test_a_second_message_uses_the_static_that_the_answered_offer_names(name: st
     nobody_is_believed(pair)
 
 
+@pytest.mark.parametrize("name", TELLS_STATIC)
+def test_the_second_message_s_statement_is_checked_though_its_static_is_the_offer_s(name: str) -> None:
+    """Bob himself, with a statement that is no longer good, or never was."""
+    wrong = [
+        lambda pair: forge(pair.bob, not_before=1, not_after=2),
+        lambda pair: forge(pair.bob, not_before=2**40, not_after=2**40 + 1),
+        lambda pair: forge(pair.bob, device=Device(pair.bob.me.identity, pair.carol.me.installation)),
+        lambda pair: forge(pair.carol, static=static_of(pair.bob).pair.public),
+        lambda pair: static_of(pair.bob).stated.encoded[:-1] + b"\0",
+    ]
+    for make in wrong:
+        pair = pair_of(name)
+        first = Meeting(pair).first()
+        own = evolve(static_of(pair.bob), stated=statement.parse(make(pair)))
+        second = _answer_of(pair, first, own)
+        assert refused(lambda second=second, pair=pair: pair.alice.receive(second))
+        nobody_is_believed(pair)
+
+
 # --- reflection -------------------------------------------------------------------------------------------------------
 
 
@@ -368,6 +405,16 @@ def test_a_first_ratchet_key_of_low_order_is_refused(name: str, point: bytes, mo
     assert isinstance(refused(lambda: pair.bob.receive(bad)), Malformed)
     pair.deliver(Meeting(pair).third(second))
     pair.say(pair.alice, b"the genuine one still opens")
+
+
+@pytest.mark.parametrize("name", SENDS_STATIC)
+def test_a_first_message_carries_nothing_beside_its_keys(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stood there would be in clear: a program that puts something there is not ours."""
+    pair = pair_of(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(mechanisms.Mechanism, "first_says_who", property(lambda _: True))
+        first = Meeting(pair).first()
+    assert isinstance(refused(lambda: pair.bob.receive(first)), Malformed)
 
 
 # --- forgeries --------------------------------------------------------------------------------------------------------

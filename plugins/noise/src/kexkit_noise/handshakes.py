@@ -52,6 +52,7 @@ class _Handshaking:
     grade: Guarantee | None = None
 
     def seal(self, plaintext: bytes, *, ctx: Context) -> Step:
+        del plaintext  # or the traceback would show it
         raise InvalidInput("The handshake is under way: nothing can be sealed yet.")
 
     def __reduce__(self) -> NoReturn:

@@ -86,13 +86,14 @@ class Running:
     # --- texts ---
 
     def seal(self, plaintext: bytes, *, ctx: Context) -> Step:
-        if self.retired:
-            raise InvalidInput("A session is worn out.", advice="Send in another session.")
-        if plaintext == self._goodbye():
-            raise InvalidInput("A text reads like the end of its session.")
         try:
+            if self.retired:
+                raise InvalidInput("A session is worn out.", advice="Send in another session.")
+            if plaintext == self._goodbye():
+                raise InvalidInput("A text reads like the end of its session.")
             inner, frame = self._sealed(plaintext, ctx)
-        except KexkitError as problem:  # the traceback of the inside has keys among its locals
+        except KexkitError as problem:  # its traceback has text and keys among its locals
+            del plaintext
             raise problem.with_traceback(None) from None
         return Step(self._with(inner, self.flight), frames=(frame,), to=inner.topic)
 
