@@ -76,6 +76,8 @@ def test_neither_end_gets_less_than_it_must() -> None:
         ("abcd", "dabc", "a"),
         ("abcd", "bdca", "b"),
         ("abc", "cb", "b"),  # among common names b is (0,1) and c (1,0)
+        ("xaybc", "bcyxa", "y"),  # the worse rank counts before the sum: y is (2,2), x is (0,3)
+        ("zaqbc", "bqzac", "z"),  # the sum counts before the bytes: z is (0,2), q is (2,1)
         ("a", "b", None),
         ("", "a", None),
         ("", "", None),
@@ -182,6 +184,12 @@ def test_conveniences_are_no_floor() -> None:
     convenient = Guarantee.OUT_OF_ORDER | Guarantee.OFFLINE_START | Guarantee.BINDS | Guarantee.REPLAY_SAFE
     assert raised(Guarantee.NONE, convenient | Guarantee.SECRET) == Guarantee.SECRET
     assert not weaker(Guarantee.SECRET, convenient | Guarantee.SECRET)
+
+
+def test_what_gives_all_that_and_more_raises_the_floor() -> None:
+    had, now = Guarantee.SECRET, Guarantee.SECRET | Guarantee.FORWARD_SECRECY
+    assert raised(had, now | Guarantee.OUT_OF_ORDER) == now
+    assert weaker(had, raised(had, now))
 
 
 def test_two_that_cannot_be_compared_leave_the_floor_where_it_was() -> None:
