@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import importlib.metadata
 import random
 
@@ -9,9 +10,10 @@ import pytest
 from kexkit import load_plugins
 from kexkit.api import Answer, Carriage, Close, Due, Guarantee, Hear, Opening
 from kexkit.errors import Forged, InvalidInput, Limit, Malformed, NoOffer, NotMine, PluginError, Unknown
+from kexkit.identity import tagged_digest
 from kexkit.limits import HALF_OPEN_MS
 from kexkit.testing.key_exchange_party import Party, Sent
-from kexkit_noise import kexkit_key_exchanges, limits, nametags, payload
+from kexkit_noise import kexkit_key_exchanges, limits, payload
 from kexkit_noise.exchange import BY_DEFAULT, NoiseExchange
 from kexkit_noise.handshakes import Answering, Calling
 from kexkit_noise.mechanisms import HINT_ID, MECHANISMS
@@ -472,15 +474,30 @@ def test_the_host_finds_it_and_quarantines_it_with_wrong_settings() -> None:
         load_plugins(["noise"], {"noise": {"mechanisms": "noise-ik/1"}})
 
 
-def test_the_tags_of_a_plain_handshake_are_waku_s_and_those_of_a_healing_one_are_not() -> None:
-    for name in ("noise-xx/1", "healing-noise-xx/1"):
-        pair = pair_of(name)
-        first = Meeting(pair).first()
-        calling = only(pair.alice, Calling)
-        second = Meeting(pair).second(first)
-        answering = only(pair.bob, Answering)
-        waku = (nametags.message_nametag(calling.state.h), nametags.message_nametag(answering.state.h))
-        assert ((second.frame[:16], answering.tag) == waku) == (name == "noise-xx/1")
+@ALL
+def test_tags_topic_and_id_follow_from_the_transcript_and_a_healing_third_tag_from_its_secret(name: str) -> None:
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    calling = only(pair.alice, Calling)
+    second = Meeting(pair).second(first)
+    third = Meeting(pair).third(second)
+    read = payload.decode(second.frame, second.frame[16])
+    after = calling.state.read(read.fields, read.transport, second.frame[:16]).state
+    ephemeral = first.frame[19:51]
+    topic = tagged_digest(b"kexkit/handshake topic/1", ephemeral)[:16].hex()
+    assert second.topic == f"/kexkit/1/wakunoise/1/sessions/{topic}/proto"
+    assert calling.id == tagged_digest(b"kexkit/noise opening id/1", calling.state.h)
+    if name.startswith("healing"):
+        assert second.frame[:16] == tagged_digest(b"kexkit/noise tag2/1", calling.state.h)[:16]
+        assert third.frame[:16] == hkdf(after.ck, b"kexkit/noise tag3/1")
+    else:
+        assert second.frame[:16] == hkdf(calling.state.h, b"")
+        assert third.frame[:16] == hkdf(after.h, b"")
+
+
+def hkdf(salt: bytes, info: bytes) -> bytes:
+    """RFC 5869 with an empty secret, 16 bytes."""
+    return hmac.digest(hmac.digest(salt, b"", "sha256"), info + b"\x01", "sha256")[:16]
 
 
 def test_a_session_never_lives_longer_than_what_core_keeps_of_half_open_ones() -> None:

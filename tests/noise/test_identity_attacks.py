@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 from attrs import evolve
 from kexkit.api import Advert, Device, Hear
-from kexkit.errors import Forged, Malformed, NoOffer, NotMine, OfferForeign, Refusal
+from kexkit.errors import Forged, Malformed, NoOffer, NotMine, OfferForeign, Refusal, Replayed
 from kexkit.testing.key_exchange_case import force
 from kexkit.testing.key_exchange_party import Party, Sent, bind_of
 from kexkit.testing.pair import Pair
@@ -299,6 +299,22 @@ def test_a_static_that_was_replaced_ends_its_thief(name: str) -> None:
     before = pair.bob.state()
     assert refused(lambda: pair.bob.receive(third)) is not None
     assert pair.bob.state() == before
+
+
+@ALL
+def test_a_static_that_was_replaced_does_not_answer_either(name: str) -> None:
+    """The thief of Bob's old static lets Alice see the old offer again, as after a restored store of core's."""
+    pair = pair_of(name)
+    thief, old = pair.bob.copy(seed="thief"), pair.alice.adverts[pair.bob.me]
+    pair.clock.now = static_of(pair.bob).stated.not_before * 1000 + limits.STATIC_MS
+    pair.publish(pair.bob)
+    Meeting(pair).all()
+    pair.alice.adverts[pair.bob.me] = old
+    first = Meeting(pair).first()
+    (second,) = thief.receive(first).sent
+    before = pair.alice.state()
+    assert isinstance(refused(lambda: pair.alice.receive(second)), Replayed)
+    assert pair.alice.state() == before
 
 
 @pytest.mark.parametrize("name", TELLS_STATIC)
