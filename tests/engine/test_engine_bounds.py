@@ -13,6 +13,7 @@ from kexkit import _records as records
 from kexkit._engine import bare, offering, receiving
 from kexkit._engine.drawer import ask, keep
 from kexkit._engine.engine import Engine
+from kexkit._engine.negotiating import opening_place
 from kexkit._engine.peers import NS_IN_MS, Person, make_room
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome
 from kexkit._engine.setting import Setting
@@ -34,7 +35,7 @@ from kexkit.limits import (
 from kexkit.policy import WITHOUT_FORWARD_SECRECY
 from kexkit_psk.exchange import Psk
 
-from tests.kits.toy_ladder import TOPIC, Ladder, public_of, tag_of
+from tests.kits.toy_ladder import TOPIC, Ladder, public_of
 
 NOW = 1_800_000_000_000
 AROUND = pytest.mark.parametrize("beyond", [-1, 0, 1])
@@ -131,9 +132,10 @@ def test_only_a_dormant_device_gives_its_place_away(beyond: int) -> None:
 def test_a_session_of_nobody_lasts_so_long(beyond: int) -> None:
     bob = Lone(Ladder())
     bob.start()
-    public = records.read_own(bob.table("own")[Ladder.name.encode()]).public
-    frame = tag_of(b"offer", public) + public_of(bytes(range(1, 33)))
-    bob.perform(bob.engine.receive(Envelope(TOPIC, frame, 2, 1), bob.moment(NOW)))
+    ((digest, _),) = bob.table("offered").items()
+    place = opening_place(Ladder.name, bob.me.identity, digest)
+    frame = place.tag + public_of(bytes(range(1, 33)))
+    bob.perform(bob.engine.receive(Envelope(place.topic, frame, 2, 1), bob.moment(NOW)))
     assert len(bob.table("half")) == 1
     bob.tick_until(NOW + HALF_OPEN_MS + beyond)
     assert len(bob.table("half")) == (beyond < 0)
@@ -202,5 +204,5 @@ def test_our_offer_is_good_for_its_lifetime_and_renewed_at_half_of_it(beyond: in
 def renewed(lone: Lone, now: int) -> Flow[Outcome]:
     """The signed offer alone: the mechanism's own public bytes have a rhythm of their own."""
     draft = Draft()
-    yield from offering._sign_offer(draft, lone.engine.setting, lone.moment(now), changed=False)
+    yield from offering._sign_offer(draft, lone.engine.setting, lone.moment(now))
     return draft.outcome()

@@ -31,7 +31,7 @@ def test_what_a_mechanism_cannot_reach_is_not_sent_and_the_refusal_names_both_si
         world.introduce()
         world.send("alice", "bob")
         world.settle()
-        assert reasons(world.alice) == ["The peer offers psk@example.org/1; allowed here: none."]
+        assert reasons(world.alice) == ["The peer offers nothing; allowed here: none."]
         assert not world.told("bob")
         with_policy(world, "alice", WITHOUT_FORWARD_SECRECY)
         with_policy(world, "bob", WITHOUT_FORWARD_SECRECY)

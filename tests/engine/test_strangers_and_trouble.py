@@ -22,8 +22,8 @@ from kexkit import (
     open_node,
     parse_contact_code,
 )
-from kexkit import _records as records
 from kexkit._engine import bare, chatting, sending, strangers
+from kexkit._engine.negotiating import opening_place
 from kexkit._wire import payload26, topics
 from kexkit._wire.chat_message import PRIVATE_GROUP, ChatText
 from kexkit.api import Change, Envelope, KeyExchange
@@ -33,7 +33,7 @@ from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
 from kexkit.testing import MemoryNetwork, MemoryStore
 from kexkit_x3dh.exchange import X3DH
 
-from tests.kits.toy_ladder import TOPIC, Ladder, Silent, public_of, tag_of
+from tests.kits.toy_ladder import Ladder, Silent, public_of
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
@@ -176,13 +176,14 @@ async def test_contents_that_cannot_be_shown_leave_a_placeholder_and_the_next_te
 async def test_a_pinned_device_is_sent_nothing_until_its_offer_has_come() -> None:
     """A code whose offer was cut off on the way is not taken for one of somebody without offers."""
     network = MemoryNetwork()
-    async with node(network, "alice") as alice, node(network, "bob") as bob:
+    silent = partial(node, policy=Policy(advertise=False))
+    async with node(network, "alice") as alice, silent(network, "bob") as bob:
         code = parse_contact_code(await bob.contact_code())
         pinned = ContactCode(code.identity, code.bundles, (), (Pin(bob.installation, 1),))
         await alice.send(await alice.add(pinned.to_text()), "wait")
         event = await until(alice, Waiting)
         assert isinstance(event, Waiting)
-        assert "newer offer" in event.reason
+        assert event.cause == "OfferMissing"
         await network.settle()
         assert not [event for event in await told(bob) if isinstance(event, TextReceived)]
 
@@ -221,11 +222,11 @@ async def test_openings_of_nobody_do_not_keep_somebody_out(monkeypatch: pytest.M
     ladder = partial(node, exchange=Ladder(Silent), policy=WITHOUT_FORWARD_SECRECY)
     async with ladder(network, "alice") as alice, ladder(network, "bob", store) as bob:
         code = parse_contact_code(await bob.contact_code())
-        offer = next(key for key in store.dump() if key[0] == "own" and key[1])
-        public = records.read_own(store.dump()[offer][0]).public
+        (digest,) = [key[1] for key in store.dump() if key[0] == "offered"]
+        place = opening_place(Ladder.name, bob.identity, digest)
         for number in range(5):
-            frame = tag_of(b"offer", public) + public_of(bytes((number + 1,)) * 32)
-            network.inject(Envelope(TOPIC, frame, 2, number), logged=True)
+            frame = place.tag + public_of(bytes((number + 1,)) * 32)
+            network.inject(Envelope(place.topic, frame, 2, number), logged=True)
         with anyio.fail_after(PATIENCE):
             while len([key for key in store.dump() if key[0] == "half"]) < 3:
                 await anyio.sleep(0.01)

@@ -33,11 +33,13 @@ def test_the_numbers_of_states_are_stored_and_stay() -> None:
         "OPEN": 3,
         "STALE": 4,
         "CLOSED": 5,
+        "REFUSED": 6,
+        "FROZEN": 7,
     }
 
 
 def test_a_session_begins_once_and_ends_for_good() -> None:
-    begins = {Cause.BEGIN, Cause.BEGIN_READY, Cause.ACCEPT, Cause.ACCEPT_READY}
+    begins = {Cause.BEGIN, Cause.BEGIN_READY, Cause.ACCEPT}
     assert set(TABLE[State.NOTHING]) == begins
     for state, row in TABLE.items():
         if state is not State.NOTHING:
@@ -46,28 +48,44 @@ def test_a_session_begins_once_and_ends_for_good() -> None:
     assert TABLE[State.CLOSED] == {}
 
 
-def test_what_is_stale_never_seals_again_and_what_hears_stays_alive() -> None:
-    assert State.STALE not in SEALS
-    assert {TABLE[State.STALE][cause] for cause in TABLE[State.STALE]} == {State.STALE, State.CLOSED}
-    for row in TABLE.values():
-        if Cause.HEARD in row:
-            assert row[Cause.HEARD] is not State.CLOSED
-        if Cause.OUTDATED in row:
-            assert row[Cause.OUTDATED] is State.STALE
-    can_be_outdated = {state for state, row in TABLE.items() if Cause.OUTDATED in row}
-    assert can_be_outdated == set(State) - {State.NOTHING, State.CLOSED}
+DEAD = frozenset({State.STALE, State.REFUSED, State.FROZEN, State.CLOSED})
+
+
+def test_what_no_longer_seals_never_seals_again() -> None:
+    assert DEAD.isdisjoint(SEALS)
+    for state in DEAD:
+        assert set(TABLE[state].values()) <= DEAD
+
+
+def test_a_text_leaves_only_where_we_began_or_both_confirmed() -> None:
+    assert {(state, cause) for state, row in TABLE.items() for cause in row if row[cause] in SEALS} == {
+        (State.NOTHING, Cause.BEGIN_READY),
+        (State.OPENING, Cause.READY),
+        (State.OPENING, Cause.CONFIRMED),
+        (State.PROVISIONAL, Cause.CONFIRMED),
+    }
+
+
+def test_what_is_refused_or_frozen_stays_so_until_it_ends() -> None:
+    assert set(TABLE[State.REFUSED].values()) == {State.REFUSED, State.FROZEN, State.CLOSED}
+    assert set(TABLE[State.FROZEN].values()) == {State.FROZEN, State.CLOSED}
+
+
+def test_every_session_that_lives_can_be_contradicted() -> None:
+    for state, row in TABLE.items():
+        if state not in (State.NOTHING, State.CLOSED, State.FROZEN):
+            assert row[Cause.CONTRADICTED] is State.FROZEN
 
 
 def test_the_picture_shows_every_state_and_every_cause_that_leads_to_another() -> None:
     picture = transitions.__doc__ or ""
     words = set(re.findall(r"[a-z_]+", picture))
-    named = {Cause.ENDED: "ended", Cause.HEARD: "heard", Cause.READY: "ready", Cause.OUTDATED: "outdated"}
     for state in State:
         assert state.name.lower() in words, state
     for state, row in TABLE.items():
         for cause, target in row.items():
             if state is not target:
-                assert named.get(cause, cause.name.lower()) in words, (state, cause)
+                assert cause.name.lower() in words, (state, cause)
 
 
 @EACH

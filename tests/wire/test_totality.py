@@ -95,7 +95,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], bytes, tuple[type[Exception
     "symmetric": (lambda raw: payload26.open_symmetric(raw, KEY), SYMMETRIC, REFUSALS, 4_000),
     "asymmetric": (lambda raw: payload26.open_asymmetric(raw, BOB), ASYMMETRIC, REFUSALS, 4_000),
     "offer": (
-        lambda raw: offers.read(raw, expected_identity=ALICE.public, now_ms=NOW_MS),
+        lambda raw: offers.read(raw, expected_identity=ALICE.public),
         OFFER,
         OFFER_REFUSALS,
         10_000,

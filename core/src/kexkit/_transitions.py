@@ -1,13 +1,14 @@
 """Every transition of a session's life, in one table. A missing entry is the error.
 
-              begin_ready                 confirmed
-      nothing ───────────▶ provisional ──────────────▶ open ──▶ stale (hears, never seals)
-         │ begin               ▲  │                    ▲ │ outdated
-         ├────────▶ opening ───┘  │ refused   confirmed│ │ frozen
-         │ accept      │ ready    ▼                    │ ▼
-         └────────▶ opening ──▶ refused             opening   frozen (opens nothing, seals nothing)
+              begin_ready                 confirmed            outdated
+      nothing ───────────▶ provisional ──────────────▶ open ────────────▶ stale (opens, never seals)
+         │ begin                ▲ │                      ▲                  │
+         ├────────▶ opening ────┘ │ refused              │ confirmed        │ refused
+         │          ready         ▼                      │                  ▼
+         └────────▶ opening ──▶ refused ◀────────────────┼─────────────── refused (shows nothing, seals nothing)
+           accept      └─────────────────────────────────┘
 
-      ended: closed, from anywhere
+      contradicted: frozen (opens nothing, seals nothing), from all of these         ended: closed, from anywhere
 
 What they began stays `opening` until its first text says which choice they believe in; what we began is `provisional`
 once it can seal, until they answer. A forged frame is no entry here: it raises before any transition, and nothing is

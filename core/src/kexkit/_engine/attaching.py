@@ -18,9 +18,6 @@ from kexkit._wire.confirms import Confirm, View, encode_confirm, record_digest
 from kexkit._wire.offers import SignedOffer, read
 from kexkit.limits import CONFIRM_AGAIN_MS, CONFIRM_VIEWS, OFFER_ENTRIES
 
-EVER_MS = 2**64 * 1000
-"""later than any date in an offer"""
-
 
 def ask_for_confirmation(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> Flow[None]:
     """Write down what we saw and chose: every payload carries these bytes until they are answered."""
@@ -59,7 +56,7 @@ def _mask(offer: SignedOffer, device: records.PeerDevice, setting: Setting) -> i
 
 def _offer_of(device: records.PeerDevice) -> SignedOffer:
     signed = device.offer
-    return read(signed, expected_identity=signed[1:34], now_ms=EVER_MS, allow_expired=True)
+    return read(signed, expected_identity=signed[1:34])
 
 
 def _views(person: Person) -> tuple[View, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kexkit import _records as records
-from kexkit._engine.attaching import EVER_MS, confirmation_alone
+from kexkit._engine.attaching import confirmation_alone
 from kexkit._engine.negotiating import answered_offer, names_of
 from kexkit._engine.noting import note_offers
 from kexkit._engine.peers import advance, load_person
@@ -108,7 +108,7 @@ def _judge(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting,
 
 
 def _claim(confirm: Confirm) -> Claim:
-    offer = read(confirm.offer, expected_identity=confirm.initiator, now_ms=EVER_MS, allow_expired=True)
+    offer = read(confirm.offer, expected_identity=confirm.initiator)
     names = names_of(offer)
     allowed = tuple(name for place, name in enumerate(names) if confirm.mask >> place & 1)
     return Claim(confirm.mechanism, allowed, confirm.offer_digest)
@@ -120,7 +120,7 @@ def _rule_on_offer(
     """The one copy of their offer that nobody on the way can strip."""
     person, device = talk.person, talk.device
     try:
-        offer = read(confirm.offer, expected_identity=person.identity, now_ms=moment.now)
+        offer = read(confirm.offer, expected_identity=person.identity)
         check_signature(offer)
     except Refusal as refusal:
         heard.cause = str(refusal)

@@ -9,7 +9,7 @@ from kexkit._engine.requests import Draft, Flow, Moment, load_one
 from kexkit._engine.setting import Setting
 from kexkit._negotiation import choose, weaker
 from kexkit._wire import topics
-from kexkit._wire.offers import SignedOffer, bare_digest, hello_tag, opening_bind, read
+from kexkit._wire.offers import SignedOffer, bare_digest, check_window, hello_tag, opening_bind, read
 from kexkit.api import Advert, Carriage, Guarantee, Hear, KeyExchange, Opening
 from kexkit.errors import (
     DowngradeNeedsConsent,
@@ -17,7 +17,6 @@ from kexkit.errors import (
     NegotiationFailed,
     NoCommonMechanism,
     OfferEquivocation,
-    OfferExpired,
     OfferMissing,
     Unconfirmed,
 )
@@ -25,8 +24,6 @@ from kexkit.limits import ATTEMPT_AGAIN_MS, ATTEMPTS
 from kexkit.policy import Downgrade, FirstFlight
 
 DAY_MS = 24 * 3600 * 1000
-_EVER_MS = 2**64 * 1000
-"""later than any date in an offer"""
 
 
 def offered_by(device: records.PeerDevice, setting: Setting) -> tuple[str, ...]:
@@ -78,8 +75,8 @@ def may_begin(device: records.PeerDevice, exchange: KeyExchange, setting: Settin
         raise OfferEquivocation()
     if device.offer_seq < device.pin:
         raise OfferMissing()
-    if device.offer_seq and device.offer_until <= moment.now:
-        raise OfferExpired()
+    if device.offer_seq:
+        check_window(device.offer_from, device.offer_until, moment.now)
     if device.attempts >= ATTEMPTS:
         raise NegotiationFailed(f"{ATTEMPTS} sessions over {exchange.name} failed to begin.")
     if device.resume > moment.now:
@@ -132,7 +129,7 @@ def current_offer(draft: Draft, setting: Setting) -> Flow[SignedOffer | None]:
 
 def own_offer(signed: bytes, setting: Setting) -> SignedOffer:
     """Of our own making, so whatever the clock says now."""
-    return read(signed, expected_identity=setting.me.identity, now_ms=_EVER_MS, allow_expired=True)
+    return read(signed, expected_identity=setting.me.identity)
 
 
 def names_of(offer: SignedOffer) -> tuple[str, ...]:

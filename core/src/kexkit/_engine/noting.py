@@ -71,10 +71,7 @@ def note_offers(
     that is late, or early by a clock that is off, changes nothing, but a late one still tells that offers exist.
     """
     for raw in offers:
-        try:
-            offer = read(raw, expected_identity=person.identity, now_ms=moment.now, allow_expired=True)
-        except OfferNotYetValid:
-            continue
+        offer = read(raw, expected_identity=person.identity)
         known = device_of(person, offer.body.installation)
         if known is not None and _is_old(known, offer):
             continue  # cheapest first: what changes nothing costs no signature check
@@ -107,9 +104,6 @@ def _note_offer(
         other = ensure_device(person, sibling.installation)
         if other is not None:
             other.pin = max(other.pin, sibling.seq)
-    if body.not_after * 1000 <= moment.now:
-        device.pin = max(device.pin, body.seq)
-        return
     names = _note_entries(draft, person, offer, setting, moment)
     listed = {entry.name for entry in body.entries}
     gone = tuple(name for name in device.offered if name not in listed)
@@ -122,7 +116,8 @@ def _note_offer(
     device.offer_seq = body.seq
     device.offer = offer.received
     device.offer_digest = offer.digest
-    device.offer_until = body.not_after * 1000
+    device.offer_from = body.not_before
+    device.offer_until = body.not_after
     device.offered[:] = names
     device.bare = False
     device.conflict = b""

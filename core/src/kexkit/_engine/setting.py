@@ -32,6 +32,10 @@ class Setting:
 
     @by_name.default
     def _by_name(self) -> Mapping[str, KeyExchange]:
+        names = [exchange.name for exchange in self.exchanges]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise PluginError(f"Two key exchanges are called {twice}.", plugin=twice)
         return {exchange.name: exchange for exchange in self.exchanges}
 
     @slot.default

@@ -32,8 +32,6 @@ _FORMAT: Final = 1
 _DIGEST: Final = 32
 _IDENTITY: Final = 33
 _NONE: Final = bytes(_DIGEST)
-_EVER_MS: Final = 2**64 * 1000
-"""later than any date in an offer"""
 
 
 class Ruling(IntEnum):
@@ -257,7 +255,7 @@ def read_confirm(raw: bytes) -> Confirm:
     devices = [view.installation for view in views]
     if devices != sorted(set(devices)):
         raise Malformed("A confirmation's devices are not in ascending order.")
-    body = offers.read(offer, expected_identity=initiator, now_ms=_EVER_MS, allow_expired=True).body
+    body = offers.read(offer, expected_identity=initiator).body
     if body.installation != initiator_installation:
         raise Malformed("A confirmation bears the offer of another device.")
     if mask >> len(body.entries):

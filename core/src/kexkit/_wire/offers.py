@@ -266,9 +266,9 @@ def _check_relations(body: OfferBody) -> None:
         raise OfferMalformed("An offer's lifetime is not between one second and 30 days.")
 
 
-def read(raw: bytes, *, expected_identity: bytes, now_ms: int, allow_expired: bool = False) -> SignedOffer:
-    """Everything that is cheap; the signature is **not** checked yet. `check_signature` does, after what only the
-    caller can compare (the highest sequence number seen, a token bucket)."""
+def read(raw: bytes, *, expected_identity: bytes) -> SignedOffer:
+    """Everything that is cheap and does not depend on the time; the signature is **not** checked yet. `check_signature`
+    does, after what only the caller can compare (the highest sequence number seen, a token bucket)."""
     if len(raw) > limits.OFFER_BYTES:
         raise OfferTooLarge(f"An offer has more than {limits.OFFER_BYTES} bytes.")
     if len(raw) <= _SIGNATURE:
@@ -276,13 +276,18 @@ def read(raw: bytes, *, expected_identity: bytes, now_ms: int, allow_expired: bo
     body = _Reader(raw[:-_SIGNATURE]).body()
     if body.identity != expected_identity:
         raise OfferForeign
-    if body.not_before * 1000 > now_ms + limits.OFFER_AHEAD_S * 1000:
-        raise OfferNotYetValid
-    if body.not_after * 1000 <= now_ms and not allow_expired:
-        raise OfferExpired
     if any(extension.type & _CRITICAL for extension in body.extensions):
         raise OfferUnsupported("An offer has a critical extension that is not known here.")
     return SignedOffer(body, digest(raw[:-_SIGNATURE]), raw)
+
+
+def check_window(not_before: int, not_after: int, now_ms: int) -> None:
+    """Whether a session may begin with it now, by its dates in seconds. As evidence of what was offered they do not
+    count: an offer that is over, or from a clock that is ahead of ours, begins nothing, but it exists."""
+    if not_before * 1000 > now_ms + limits.OFFER_AHEAD_S * 1000:
+        raise OfferNotYetValid
+    if not_after * 1000 <= now_ms:
+        raise OfferExpired
 
 
 def check_signature(offer: SignedOffer) -> None:
@@ -294,8 +299,9 @@ def check_signature(offer: SignedOffer) -> None:
         raise OfferMalformed("An offer's identity is not on the curve.") from None
 
 
-def parse(raw: bytes, *, expected_identity: bytes, now_ms: int, allow_expired: bool = False) -> SignedOffer:
-    """A verified offer, or a typed refusal. `allow_expired`: as evidence of what was offered, never to begin with."""
-    offer = read(raw, expected_identity=expected_identity, now_ms=now_ms, allow_expired=allow_expired)
+def parse(raw: bytes, *, expected_identity: bytes, now_ms: int) -> SignedOffer:
+    """A verified offer that is good now, or a typed refusal."""
+    offer = read(raw, expected_identity=expected_identity)
+    check_window(offer.body.not_before, offer.body.not_after, now_ms)
     check_signature(offer)
     return offer
