@@ -41,10 +41,9 @@ _WINDOW_BYTES: Final = limits.PLAIN_BEHIND // 8
 _CHANGING: Final = Struct(f">QQ{_WINDOW_BYTES}s")
 _BYTES: Final = _FIXED.size + _CHANGING.size + _SUM_BYTES
 _WINDOW: Final = (1 << limits.PLAIN_BEHIND) - 1
-_HEAD: Final = bytes(2)
-"""Protocol id and length of the handshake message, both 0 in a session."""
-_LENGTH_AT: Final = NAMETAG_BYTES + 2
-_SEALED_AT: Final = _LENGTH_AT + 8
+_HEAD: Final = Struct(f"<{NAMETAG_BYTES}sHQ")
+"""Nametag; protocol id and length of the handshake message, both 0 in a session; length of the rest."""
+_SEALED_AT: Final = _HEAD.size
 _SHORTEST: Final = _SEALED_AT + PADDING_BYTES + 16
 _NUMBER: Final = Struct("<Q")
 _NONCE: Final = Struct("<4xQ")
@@ -174,8 +173,7 @@ class PlainSession:
             raise InvalidInput("A session is worn out.", advice="Send in another session.")
         tag = sha256(fixed.tags_out + _NUMBER.pack(n)).digest()[:NAMETAG_BYTES]
         sealed = fixed.out.encrypt(_NONCE.pack(n), pad(plaintext), tag)
-        frame = b"".join((tag, _HEAD, _NUMBER.pack(len(sealed)), sealed))
-        return PlainSession(fixed, n + 1, self.top, self.seen), frame
+        return PlainSession(fixed, n + 1, self.top, self.seen), _HEAD.pack(tag, 0, len(sealed)) + sealed
 
     def open(self, frame: bytes) -> Opened:
         """The text and the successor. Raises Refusal, and then nothing has changed: Malformed, Limit, NotMine (no place
@@ -183,25 +181,24 @@ class PlainSession:
         size = len(frame)
         if size > limits.PAYLOAD_BYTES:
             raise Limit(f"A frame has more than {limits.PAYLOAD_BYTES} bytes.")
-        if (
-            size < _SHORTEST
-            or (size - _SHORTEST) % PADDING_BYTES
-            or frame[NAMETAG_BYTES:_LENGTH_AT] != _HEAD
-            or int.from_bytes(frame[_LENGTH_AT:_SEALED_AT], "little") != size - _SEALED_AT
-        ):
+        if size < _SHORTEST or (size - _SHORTEST) % PADDING_BYTES:
             raise Malformed("A frame has not the form of a session's message.")
-        tag, top = frame[:NAMETAG_BYTES], self.top
-        n = top if self._tag(top) == tag and top < limits.PLAIN_MESSAGES else self._find(tag)
+        tag, head, length = _HEAD.unpack_from(frame)
+        if head or length != size - _SEALED_AT:
+            raise Malformed("A frame has not the form of a session's message.")
+        fixed, top = self.fixed, self.top
+        expected = sha256(fixed.tags_in + _NUMBER.pack(top)).digest()[:NAMETAG_BYTES]
+        n = top if expected == tag and top < limits.PLAIN_MESSAGES else self._find(tag)
         try:
-            body = unpad(self.fixed.into.decrypt(_NONCE.pack(n), frame[_SEALED_AT:], tag))
+            body = unpad(fixed.into.decrypt(_NONCE.pack(n), frame[_SEALED_AT:], tag))
         except InvalidTag:
             raise Forged("A payload does not authenticate.") from None
         except KexkitError as error:
             raise error.with_traceback(None) from None
         if n >= top:
             seen = (self.seen << (n - top + 1) | 1) & _WINDOW
-            return Opened(PlainSession(self.fixed, self.n, n + 1, seen), body)
-        return Opened(PlainSession(self.fixed, self.n, top, self.seen | 1 << (top - 1 - n)), body)
+            return Opened(PlainSession(fixed, self.n, n + 1, seen), body)
+        return Opened(PlainSession(fixed, self.n, top, self.seen | 1 << (top - 1 - n)), body)
 
     def _tag(self, n: int) -> bytes:
         return sha256(self.fixed.tags_in + _NUMBER.pack(n)).digest()[:NAMETAG_BYTES]

@@ -20,7 +20,10 @@ _SUM_BYTES: Final = 4
 
 def write(kind: int, protocol_id: int, *parts: bytes) -> bytes:
     """Each part stands behind its length."""
-    body = bytes((FORMAT, kind, protocol_id)) + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    pieces = [bytes((FORMAT, kind, protocol_id))]
+    for part in parts:
+        pieces += (len(part).to_bytes(4, "big"), part)
+    body = b"".join(pieces)
     return body + crc32(body).to_bytes(_SUM_BYTES, "big")
 
 

@@ -9,6 +9,7 @@ session. Integers are big-endian; every statement has one encoding.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hmac import compare_digest
 from struct import Struct
 from typing import Final
@@ -51,6 +52,7 @@ class Statement:
         return self.body + self.signature
 
 
+@lru_cache(maxsize=1024)  # asked with every snapshot
 def installation_bytes(installation: str) -> bytes:
     """The 16 bytes of an installation's id, or InvalidInput: statements know version 4 UUIDs in lower case alone."""
     try:
