@@ -7,6 +7,8 @@ import importlib.metadata
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kexkit import load_plugins
 from kexkit.api import Answer, Carriage, Close, Due, Guarantee, Hear, Opening
 from kexkit.errors import Forged, InvalidInput, Limit, Malformed, NoOffer, NotMine, PluginError, Unknown
@@ -14,8 +16,9 @@ from kexkit.identity import tagged_digest
 from kexkit.limits import HALF_OPEN_MS
 from kexkit.testing.key_exchange_party import Party, Sent
 from kexkit_noise import kexkit_key_exchanges, limits, payload
+from kexkit_noise.answering import Answering
+from kexkit_noise.calling import Calling
 from kexkit_noise.exchange import BY_DEFAULT, NoiseExchange
-from kexkit_noise.handshakes import Answering, Calling
 from kexkit_noise.mechanisms import HINT_ID, MECHANISMS
 from kexkit_noise.payload import PayloadV2
 from kexkit_noise.sessions import Running
@@ -113,6 +116,25 @@ def test_only_keys_that_were_never_a_handshake_s_go_on_in_a_session(name: str) -
         assert static_of(party).pair.private not in snapshot
         if MECHANISMS[name].heals:
             assert (ratchet[0] in snapshot) == (role == "initiator"), "whose turn it is keeps its key"
+
+
+@ALL
+@given(st.binary(max_size=250), st.booleans())
+@settings(derandomize=True, max_examples=200)
+def test_any_payload_is_malformed_or_has_one_encoding(name: str, raw: bytes, stated: bool) -> None:
+    ours = MECHANISMS[name]
+    ratchet = bytes(32 if ours.heals else 0)
+    right = ours.write_payload(ratchet, raw.ljust(162, b"s")[:162] if stated else b"")
+    assert ours.read_payload(right, stated=stated)[0] == ratchet
+    wrong = [raw, right[:-1], right + b"\0", b"\0" + right[1:], b"\x02" + right[1:]]
+    at = 1 + len(ratchet)
+    wrong += [right[:at] + bytes((high, low)) + right[at + 2 :] for high, low in ((1, 0), (0, 161), (0, 163), (0, 1))]
+    for each in wrong:
+        try:
+            assert ours.write_payload(*ours.read_payload(each, stated=stated)) == each
+        except Malformed:
+            continue
+        assert each == right or each is raw
 
 
 # --- repeats ----------------------------------------------------------------------------------------------------------
@@ -250,7 +272,7 @@ def test_an_opening_to_an_outdated_offer_is_answered_with_a_hint_and_no_session(
     assert pair.bob.sessions == {}
     (hint,) = took.sent
     assert hint.frame == payload.encode(
-        PayloadV2(only(pair.alice, Calling).tag, HINT_ID, b"", b"our present signed offer")
+        PayloadV2(only(pair.alice, Calling).nametag, HINT_ID, b"", b"our present signed offer")
     )
     before = pair.alice.state()
     assert pair.alice.receive(hint).offers == (b"our present signed offer",)
@@ -276,7 +298,7 @@ def test_a_hint_is_nothing_but_a_hint() -> None:
     pair = pair_of("healing-noise-xk1/1")
     Meeting(pair).first()
     calling = only(pair.alice, Calling)
-    for bad in (PayloadV2(calling.tag, HINT_ID, b"\0" * 33, b"x"), PayloadV2(calling.tag, HINT_ID, b"", b"")):
+    for bad in (PayloadV2(calling.nametag, HINT_ID, b"\0" * 33, b"x"), PayloadV2(calling.nametag, HINT_ID, b"", b"")):
         with pytest.raises(Malformed):
             calling.receive(payload.encode(bad), {}, ctx=pair.alice.context)
     with pytest.raises(NotMine):

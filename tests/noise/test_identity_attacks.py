@@ -14,8 +14,9 @@ from kexkit.errors import Forged, Malformed, NoOffer, NotMine, OfferForeign, Ref
 from kexkit.testing.key_exchange_case import force
 from kexkit.testing.key_exchange_party import Party, Sent, bind_of
 from kexkit.testing.pair import Pair
-from kexkit_noise import handshakes, limits, mechanisms, offers, payload, statement
-from kexkit_noise.handshakes import Answering, Calling
+from kexkit_noise import limits, mechanisms, offers, payload, statement
+from kexkit_noise.answering import Answering, answer
+from kexkit_noise.calling import Calling, call
 from kexkit_noise.keys import KeyPair, key_pair
 from kexkit_noise.payload import PayloadV2
 from kexkit_noise.sessions import Running
@@ -87,9 +88,9 @@ def test_a_handshake_meant_for_one_who_offers_anothers_static_reaches_neither(na
     bobs = pair.bob.issued[0]
     assert bobs.to is not None
     moved = Sent(pair.carol.me, None, bobs.to.tag + first.frame[16:], bobs.to.topic)
-    for answer in pass_on(pair, pair.carol, moved, pair.bob):
-        tag = only(pair.alice, Calling).tag
-        for frame in (answer.frame, tag + answer.frame[16:]):
+    for reply in pass_on(pair, pair.carol, moved, pair.bob):
+        tag = only(pair.alice, Calling).nametag
+        for frame in (reply.frame, tag + reply.frame[16:]):
             assert refused(lambda frame=frame: pair.alice.receive_in(only(pair.alice, Calling).id, frame))
     nobody_is_believed(pair)
     assert advert.device == pair.carol.me
@@ -126,7 +127,7 @@ def _third_of(carol: Party, second: Sent) -> tuple[Sent, ...]:
     honest = static_of(carol).stated
     state, stated = calling.state, calling.stated
     read = payload.decode(second.frame, calling.mechanism.protocol_id)
-    got = state.read(read.fields, read.transport, calling.tag)
+    got = state.read(read.fields, read.transport, calling.nametag)
     ratchet = key_pair(b"\x77" * 32).public if calling.mechanism.heals else b""
     content = calling.mechanism.write_payload(ratchet, stated)
     tag = calling.mechanism.third_tag(got.state)
@@ -144,7 +145,7 @@ def test_in_k1k1_a_name_in_clear_is_nobody_until_the_third_message(name: str) ->
     opening = pair.carol.opening(pair.bob.me, bind_of(pair.carol.exchange, pair.carol.adverts[pair.bob.me]))
     posing = evolve(alices, pair=KeyPair(static_of(pair.carol).pair.private, alices.pair.public))
     ctx = evolve(pair.carol.context, me=pair.alice.me)
-    step = handshakes.call(mechanisms.MECHANISMS[name], opening, posing, None, ctx)
+    step = call(mechanisms.MECHANISMS[name], opening, posing, None, ctx)
     calling = step.session
     assert isinstance(calling, Calling)
     took = pair.bob.receive(Sent(pair.carol.me, None, step.frames[0], step.to))
@@ -168,7 +169,7 @@ def test_in_k1k1_a_name_that_nobody_signed_begins_nothing(name: str) -> None:
         pair = pair_of(name)
         own = evolve(static_of(pair.carol), stated=statement.parse(make(pair)))
         opening = pair.carol.opening(pair.bob.me, bind_of(pair.carol.exchange, pair.carol.adverts[pair.bob.me]))
-        step = handshakes.call(mechanisms.MECHANISMS[name], opening, own, None, pair.carol.context)
+        step = call(mechanisms.MECHANISMS[name], opening, own, None, pair.carol.context)
         first = Sent(pair.carol.me, None, step.frames[0], step.to)
         assert refused(lambda first=first, pair=pair: pair.bob.receive(first))
         assert pair.bob.sessions == {}
@@ -176,7 +177,7 @@ def test_in_k1k1_a_name_that_nobody_signed_begins_nothing(name: str) -> None:
 
 def _third_of_k1k1(calling: Calling, second: Sent) -> tuple[Sent, ...]:
     read = payload.decode(second.frame, calling.mechanism.protocol_id)
-    got = calling.state.read(read.fields, read.transport, calling.tag)
+    got = calling.state.read(read.fields, read.transport, calling.nametag)
     ratchet = key_pair(b"\x77" * 32).public if calling.mechanism.heals else b""
     tag = calling.mechanism.third_tag(got.state)
     written = got.state.write(calling.mechanism.write_payload(ratchet, b""), tag)
@@ -212,7 +213,7 @@ def _answer_of(pair: Pair, first: Sent, own: offers.OwnStatic) -> Sent:
     opening = evolve(pair.bob.opening(None, bobs.bind), hint=b"")
     ours = mechanisms.MECHANISMS[pair.alice.exchange.name]
     psk = mechanism(ours.name).psk
-    step = handshakes.answer(ours, first.frame, opening, own, psk, pair.carol.context)
+    step = answer(ours, first.frame, opening, own, psk, pair.carol.context)
     return Sent(pair.carol.me, None, step.frames[0], step.to)
 
 
@@ -228,10 +229,10 @@ def test_an_opening_to_one_offer_does_not_open_by_another(name: str) -> None:
         answers = pair.carol.receive(moved).sent
     except Refusal:
         return
-    for answer in answers:
-        assert not pair.alice.hears(answer), "another prologue, another tag of message 2"
+    for reply in answers:
+        assert not pair.alice.hears(reply), "another prologue, another tag of message 2"
         calling = only(pair.alice, Calling)
-        for frame in (answer.frame, calling.tag + answer.frame[16:]):
+        for frame in (reply.frame, calling.nametag + reply.frame[16:]):
             assert refused(lambda frame=frame, calling=calling: pair.alice.receive_in(calling.id, frame))
 
 
@@ -258,7 +259,7 @@ def test_with_the_responder_s_static_stolen_nobody_else_comes_to_it_as_the_initi
     ours = mechanisms.MECHANISMS[name]
     opening = thief.opening(pair.bob.me, bind_of(thief.exchange, thief.adverts[pair.bob.me]))
     ctx = evolve(thief.context, me=pair.alice.me)
-    step = handshakes.call(ours, opening, posing, mechanism(name).psk, ctx)
+    step = call(ours, opening, posing, mechanism(name).psk, ctx)
     calling = step.session
     assert isinstance(calling, Calling)
     took = pair.bob.receive(Sent(pair.alice.me, None, step.frames[0], step.to))
@@ -443,7 +444,7 @@ def test_forged_messages_first_and_the_genuine_ones_after_them(name: str) -> Non
     first = Meeting(pair).first()
     bobs = static_of(pair.bob)
     forged = _answer_of(pair, first, evolve(bobs, pair=KeyPair(static_of(pair.carol).pair.private, bobs.pair.public)))
-    assert forged.frame[:16] == only(pair.alice, Calling).tag
+    assert forged.frame[:16] == only(pair.alice, Calling).nametag
     assert refused(lambda: pair.alice.receive(forged))
     second = Meeting(pair).second(first)
     third = Meeting(pair).third(second)

@@ -14,7 +14,8 @@ from kexkit.testing.key_exchange_party import Party
 from kexkit.testing.key_exchange_rules import session_facts
 from kexkit.testing.pair import Pair
 from kexkit_noise import snapshots
-from kexkit_noise.handshakes import Answering, Calling
+from kexkit_noise.answering import Answering
+from kexkit_noise.calling import Calling
 from kexkit_noise.mechanisms import MECHANISMS
 from kexkit_noise.sessions import Running
 

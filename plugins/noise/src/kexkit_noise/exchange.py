@@ -20,7 +20,7 @@ from kexkit.api import (
 )
 from kexkit.errors import InvalidInput, KexkitError, NoOffer, Unknown
 
-from kexkit_noise import handshakes, offers, sessions, snapshots
+from kexkit_noise import answering, calling, offers, sessions, snapshots
 from kexkit_noise.keys import KEY_BYTES
 from kexkit_noise.mechanisms import MECHANISMS, Mechanism
 from kexkit_noise.offers import OwnStatic
@@ -85,7 +85,7 @@ class NoiseExchange:
         psk = self._psk(opening)
         if psk is None and self.mechanism.wants_psk:
             raise NoOffer("This handshake needs a secret that both sides have.")
-        return handshakes.call(self.mechanism, opening, own, psk, ctx)
+        return calling.call(self.mechanism, opening, own, psk, ctx)
 
     def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
         try:
@@ -94,7 +94,7 @@ class NoiseExchange:
             raise problem.with_traceback(None) from None
 
     def _accept(self, frame: bytes, opening: Opening, have: Have, ctx: Context) -> Step | Wants:
-        handshakes.opened_first(self.mechanism, frame, opening)
+        answering.opened_first(self.mechanism, frame, opening)
         row = offers.static_row(opening.offered[:KEY_BYTES])
         if row not in have:
             return Wants(frozenset((row,)))
@@ -102,7 +102,7 @@ class NoiseExchange:
         psk = self._psk(opening)
         if psk is None and self.mechanism.wants_psk:
             raise Unknown("This handshake needs a secret that both sides have, and none is here.")
-        return handshakes.answer(self.mechanism, frame, opening, own, psk, ctx)
+        return answering.answer(self.mechanism, frame, opening, own, psk, ctx)
 
     def _static(self, raw: bytes | None, ctx: Context) -> OwnStatic:
         own = None if raw is None else offers.read_static(raw, ctx.me)
@@ -124,9 +124,9 @@ class NoiseExchange:
         try:
             kind, parts = snapshots.read(snapshot, self.mechanism.protocol_id)
             if kind == snapshots.CALLING:
-                return handshakes.restore_calling(self.mechanism, parts)
+                return calling.restore(self.mechanism, parts)
             if kind == snapshots.ANSWERING:
-                return handshakes.restore_answering(self.mechanism, parts)
+                return answering.restore(self.mechanism, parts)
             return sessions.restore(self.mechanism, parts)
         except KexkitError as problem:
             del snapshot
