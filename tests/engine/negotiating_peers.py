@@ -39,6 +39,7 @@ from kexkit.api import (
 )
 from kexkit.events import Event, NegotiationTrouble, SessionOpened, Waiting
 from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
+from kexkit_noise.exchange import NoiseExchange
 from kexkit_psk.exchange import Psk
 from kexkit_x3dh.exchange import X3DH
 
@@ -212,7 +213,9 @@ def psk(called: str = "", adds: Guarantee = Guarantee.NONE, secret: bytes = SECR
 
 FRAME = psk()
 SLOT = Plugin(X3DH)
-BARE = Plugin(lambda: Ladder(Silent))
+BARE = Plugin(lambda: NoiseExchange("healing-noise-xk1/1"))
+LADDER = Plugin(lambda: Ladder(Silent))
+"""opens in order only"""
 PSK_NAME, SLOT_NAME, BARE_NAME = (plugin.make().name for plugin in (FRAME, SLOT, BARE))
 
 
@@ -287,7 +290,7 @@ class Meeting(World):
         """What a peer offers now."""
         peer = self.peers[who]
         signed = records.own_public(peer.table("own")[b""].value)
-        return offers.read(signed, expected_identity=peer.me.identity, now_ms=2**80, allow_expired=True)
+        return offers.read(signed, expected_identity=peer.me.identity)
 
     # --- what was said and told --------------------------------------------------------------------------------------
 
@@ -379,6 +382,7 @@ __all__ = [
     "FRAME",
     "HEALS",
     "KITS",
+    "LADDER",
     "ONE",
     "ONLY_BARE",
     "ONLY_FRAME",
