@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import cases, counting, peers, report
+from bench import cases, counting, noise_sessions, peers, report
 from bench.measuring import measure
 
 ROUNDS = 15
@@ -35,8 +35,10 @@ def main(words: Sequence[str] | None = None) -> int:
             told.append(report.figures(case, found[: len(case.contestants)]))
             del found[: len(case.contestants)]
     counts = counting.count() if "commits" in wanted else []
+    sessions = noise_sessions.FEW_SESSIONS if asked.quick else noise_sessions.LIVE_SESSIONS
+    live = noise_sessions.footprints(sessions) if "memory" in wanted else []
     settings = {"rounds": rounds, "sample_ms": sample_ms, "quick": asked.quick, "peers": not asked.no_peers}
-    document = report.document(told, counts, {**left_out, **more_left_out}, settings)
+    document = report.document(told, counts, live, {**left_out, **more_left_out}, settings)
     print(report.table(document))
     if asked.json is not None:
         Path(asked.json).write_text(json.dumps(document, indent=1) + "\n", "utf-8")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bench import durable, skipped, starting, whole_path
+from bench import durable, noise_handshake, noise_sessions, skipped, starting, whole_path
+from bench.choices import repeated
 from bench.conversation import End, Library, settled
 from bench.measuring import Contestant
 from bench.seam import Kexkit
@@ -130,6 +131,39 @@ def whole(folder: Path, exits: ExitStack, synchronous: str) -> Case:
     )
 
 
+def noise_session() -> Case:
+    return Case(
+        "noise session 1KiB",
+        "noise-xx/1: written and read, with the bytes for both stores, against the library beneath that does neither "
+        "padding nor storing; between them the same in an engine; µs a message",
+        (
+            noise_sessions.plain_texts(SIZES["1KiB"]),
+            noise_sessions.one_way("through the seam", "noise-xx/1", SIZES["1KiB"]),
+            noise_sessions.bare_texts(SIZES["1KiB"]),
+        ),
+        most=2.6,
+    )
+
+
+def healing_one_way(libraries: Sequence[Library]) -> Case:
+    others = (talking(each.name, settled(each), SIZES["100B"]) for each in libraries if each.name == "vodozemac")
+    return Case(
+        "healing one-way 100B",
+        "healing-noise-xk1/1 through the seam, always the same direction, in memory; µs a message",
+        (noise_sessions.one_way("kexkit", "healing-noise-xk1/1", SIZES["100B"]), *others),
+        {"vodozemac": 0.5},
+    )
+
+
+def xx_handshake() -> Case:
+    return Case(
+        "XX handshake",
+        "both sides, statics loaded, as values with padding and additional data, against the library alone; µs",
+        (repeated("kexkit", noise_handshake.ours), repeated("noiseprotocol", noise_handshake.library)),
+        most=noise_handshake.AT_MOST,
+    )
+
+
 def start_up() -> Case | str:
     words = starting.command()
     if words is None:
@@ -147,8 +181,12 @@ NAMES = (
     "durable one-way",
     "skipped keys",
     "whole path",
+    "noise session",
+    "healing one-way",
+    "XX handshake",
     "start-up",
     "commits",
+    "memory",
 )
 
 
@@ -172,6 +210,12 @@ def prepared(
         cases.append(skipped_keys(folder, exits))
     if "whole path" in wanted:
         cases += [whole(folder, exits, synchronous) for synchronous in (durable.NORMAL, durable.FULL)]
+    if "noise session" in wanted:
+        cases.append(noise_session())
+    if "healing one-way" in wanted:
+        cases.append(healing_one_way(libraries))
+    if "XX handshake" in wanted:
+        cases.append(xx_handshake())
     if "start-up" in wanted:
         case = start_up()
         if isinstance(case, Case):

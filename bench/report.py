@@ -13,6 +13,7 @@ from typing import Any, Final
 from bench.cases import REFERENCE_US, Case
 from bench.counting import Count
 from bench.measuring import Samples, ratio
+from bench.noise_sessions import Footprint
 
 FORMAT: Final = 1
 PACKAGES: Final = (
@@ -21,6 +22,8 @@ PACKAGES: Final = (
     "cryptography",
     "doubleratchet",
     "kexkit-core",
+    "kexkit-noise",
+    "noiseprotocol",
     "protobuf",
     "pycryptodome",
     "python-olm",
@@ -97,7 +100,11 @@ def _ratio(
 
 
 def document(
-    cases: Sequence[dict[str, Any]], counts: Sequence[Count], left_out: dict[str, str], settings: dict[str, Any]
+    cases: Sequence[dict[str, Any]],
+    counts: Sequence[Count],
+    live: Sequence[Footprint],
+    left_out: dict[str, str],
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -113,6 +120,10 @@ def document(
                 "reached": each.commits == each.expected,
             }
             for each in counts
+        ],
+        "memory": [
+            {"name": each.name, "bytes": each.bytes, "at_most": each.most, "reached": each.bytes <= each.most}
+            for each in live
         ],
         "left_out": left_out,
         "reference_us": REFERENCE_US,
@@ -131,6 +142,13 @@ def table(told: dict[str, Any]) -> str:
     if told["commits"]:
         lines += ["", "commits under synchronous=FULL, counted in the write-ahead log"]
         lines += [f"  {each['name']:34} {each['commits']} (expected {each['expected']})" for each in told["commits"]]
+    if told["memory"]:
+        lines += ["", "memory of a live session"]
+        lines += [
+            f"  {each['name']:24} {each['bytes']:7} bytes   at most {each['at_most']}: "
+            + ("reached" if each["reached"] else "MISSED")
+            for each in told["memory"]
+        ]
     lines += [f"\nleft out: {name}: {reason}" for name, reason in told["left_out"].items()]
     return "\n".join(lines)
 

@@ -22,10 +22,13 @@ def test_the_report_has_its_cases_and_one_commit_a_message(tmp_path: Path) -> No
     )
     report = json.loads(file.read_text("utf-8"))
     names = " ".join(case["name"] for case in report["cases"])
-    for expected in ("one-way", "ping-pong", "establishment", "durable", "skipped", "whole path", "start-up"):
-        assert expected in names
+    expected = ["one-way", "ping-pong", "establishment", "durable", "skipped", "whole path", "start-up"]
+    for name in (*expected, "noise session", "healing one-way", "XX handshake"):
+        assert name in names
     for case in report["cases"]:
         for figure in case["figures"].values():
             assert figure["median_us"] > 0
+    assert all(session["reached"] for session in report["memory"])
+    assert {session["name"] for session in report["memory"]} == {"healing-noise-xk1/1", "noise-xx/1"}
     assert len(report["commits"]) == 3
     assert [count["commits"] for count in report["commits"]] == [count["expected"] for count in report["commits"]]
