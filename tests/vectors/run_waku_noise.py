@@ -11,8 +11,9 @@ from typing import Any, Final
 import pytest
 from kexkit.errors import Refusal
 from kexkit_noise import nametags, payload, qr
-from kexkit_noise._noise import Handshake, Keys, Pattern, Read, key_pair
+from kexkit_noise._noise import Handshake, Keys, Pattern, Read, Split, key_pair
 from kexkit_noise.payload import PayloadV2
+from kexkit_noise.plain import PlainSession
 
 from tests.vectors import run_waku_sessions
 
@@ -106,7 +107,7 @@ def _nametags(case: dict[str, Any]) -> None:
     for direction, listed in case["nametags"].items():
         secret = bytes.fromhex(case["result"]["nametag_secrets"][direction])
         for each in listed:
-            assert nametags.nametag(secret, each["n"]).hex() == each["nametag"]
+            assert run_waku_sessions.nametag(secret, each["n"]).hex() == each["nametag"]
 
 
 def _pairing(case: dict[str, Any]) -> None:
@@ -161,15 +162,18 @@ def derived_from_h(case: dict[str, Any], document: dict[str, Any]) -> None:
 
 
 def session_ids(case: dict[str, Any], document: dict[str, Any]) -> None:
-    session = nametags.session_id(bytes.fromhex(case["h"]))
-    assert session.hex() == case["session_id"]
-    assert nametags.termination_marker(session).hex() == case["hash_session_id"]
-    assert nametags.topic_id(session).hex() == case["ct_id"]
+    """The session id itself never leaves a device: it is one of the nametags' secrets."""
+    keys = Split(bytes(32), bytes(32), bytes.fromhex(case["h"]))
+    assert nametags.nametag_secrets(keys.h).responder_to_initiator.hex() == case["session_id"]
+    for initiator in (True, False):
+        session = PlainSession.begin(keys, session=bytes(32), initiator=initiator)
+        assert session.marker.hex() == case["hash_session_id"]
+        assert case["ct_id"] in session.topic.split("/")
 
 
 def nametag_buffer(case: dict[str, Any], document: dict[str, Any]) -> None:
     for each in case["tags"]:
-        assert nametags.nametag(bytes.fromhex(case["secret"]), each["n"]).hex() == each["nametag"]
+        assert run_waku_sessions.nametag(bytes.fromhex(case["secret"]), each["n"]).hex() == each["nametag"]
 
 
 def commitment(case: dict[str, Any], document: dict[str, Any]) -> None:

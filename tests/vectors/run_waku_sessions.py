@@ -39,6 +39,15 @@ def scenario(case: dict[str, Any], document: dict[str, Any]) -> None:
                 assert receiver.open(genuine).plaintext == text
 
 
+def nametag(secret: bytes, n: int) -> bytes:
+    """As the n-th message of a direction bears it, and as its receiver expects it."""
+    sender = PlainSession(_fixed(_NOBODY, True, _NOBODY, _NOBODY, secret, _NOBODY), n, 0, 0)
+    receiver = PlainSession(_fixed(_NOBODY, False, _NOBODY, _NOBODY, _NOBODY, secret), 0, n, 0)
+    frame = sender.seal(b"a text")[1]
+    assert receiver.open(frame).plaintext == b"a text"
+    return frame[:16]
+
+
 def messages(recorded: list[dict[str, Any]], keys: Split) -> None:
     """Every message of a recorded session: made by us as js made it, and opened by us in the reverse order."""
     sides = {role: PlainSession.begin(keys, session=_NOBODY, initiator=role == "initiator") for role in _PEER}

@@ -19,7 +19,8 @@ _CODE_DIGITS: Final = 8
 
 @frozen
 class NametagSecrets:
-    """One for each direction. They stand in the reverse order of the transport keys."""
+    """One for each direction, in the reverse order of the transport keys. The n-th nametag is 16 bytes of
+    SHA-256(secret || n), and the responder's secret is at once the session id of specification 37."""
 
     responder_to_initiator: bytes = field(repr=False)
     initiator_to_responder: bytes = field(repr=False)
@@ -38,16 +39,6 @@ def message_nametag(h: bytes) -> bytes:
 def nametag_secrets(h: bytes) -> NametagSecrets:
     both = derive(h, 64)
     return NametagSecrets(responder_to_initiator=both[:32], initiator_to_responder=both[32:])
-
-
-def nametag(secret: bytes, n: int) -> bytes:
-    """Of a direction's n-th message; n is also its nonce."""
-    return sha256(secret + n.to_bytes(8, "little")).digest()[:NAMETAG_BYTES]
-
-
-def session_id(h: bytes) -> bytes:
-    """Specification 37, read literally: the same bytes as the responder's nametag secret."""
-    return derive(h, 32)
 
 
 def termination_marker(session: bytes) -> bytes:
