@@ -23,7 +23,7 @@ from kexkit_psk.exchange import Psk
 from kexkit_psk.session import GIVES, HEADER, STAMP, PskSession
 
 from tests.kits.faults import AGAIN_SAME, ALTERED, NOISE, ONCE, RESIZED, fault, turned_into
-from tests.kits.toy_ladder import AGAIN, LadderSession
+from tests.kits.toy_ladder import AGAIN, Ladder, LadderSession
 from tests.kits.toy_ratchet import Ratchet, RatchetSession, decrypt
 
 # --- what the network does -------------------------------------------------------------------------------------------
@@ -124,6 +124,29 @@ class sends_a_lost_flight_as_other_bytes(LadderSession):
 @fault(AGAIN_SAME)
 class never_sends_a_lost_flight_again(LadderSession):
     due = None  # type: ignore[assignment]
+
+
+HINT = "test_an_opening_to_an_outdated_offer_is_answered_with_the_present_one_if_it_travels_alone"
+
+
+@fault(HINT)
+class begins_though_its_offer_is_outdated(Ladder):
+    def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
+        return super().accept(frame, evolve(opening, hint=b""), have, ctx=ctx)
+
+
+@fault(HINT)
+class keeps_something_of_an_outdated_opening(Ladder):
+    def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
+        step = super().accept(frame, opening, have, ctx=ctx)
+        return evolve(step, keep={b"seen": Row(b"")}) if opening.hint and isinstance(step, Step) else step
+
+
+@fault(HINT)
+class tells_of_another_offer(Ladder):
+    def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
+        hint = opening.hint[:-1]
+        return super().accept(frame, evolve(opening, hint=hint), have, ctx=ctx)
 
 
 @fault("test_closing_ends_the_session_and_the_other_end_survives_it")

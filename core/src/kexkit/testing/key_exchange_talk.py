@@ -209,6 +209,21 @@ class Talks(KeyExchangeCase):
             )
         pair.settle(took.sent)
 
+    def test_an_opening_to_an_outdated_offer_is_answered_with_the_present_one_if_it_travels_alone(self) -> None:
+        """Then no session begins, nothing is kept, and who began is told, and may begin again."""
+        if self.make().carriage is not Carriage.BARE:
+            return
+        pair, offer = self.pair(), b"the present offer, signed"
+        first, *_ = pair.alice.initiate(pair.bob.me).sent
+        before, pair.bob.hint = pair.bob.state(), offer
+        took = pair.deliver(first)
+        pair.bob.hint = b""
+        demand(took.session is None and not took.plain, "an opening to an outdated offer began a session")
+        demand(pair.bob.state() == before, "an opening to an outdated offer left something behind")
+        demand(len(took.sent) == 1, "an opening to an outdated offer is not answered with one frame")
+        demand(pair.deliver(took.sent[0]).offers == (offer,), "the present offer does not reach who began")
+        pair.meet()
+
     def test_closing_ends_the_session_and_the_other_end_survives_it(self) -> None:
         pair = self.pair()
         pair.meet()
