@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from kexkit import _records as records
 from kexkit._engine.judging import hear_as_responder
-from kexkit._engine.negotiating import failed
+from kexkit._engine.negotiating import answered_digest, failed
 from kexkit._engine.noting import note_offers
 from kexkit._engine.peers import advance
 from kexkit._engine.requests import Draft, Flow, Moment
@@ -88,7 +88,6 @@ def _take_verdict(
 ) -> Flow[None]:
     """Their answer, with what the network kept from us."""
     ref, device = talk.ref, talk.device
-    before = device.offer_digest
     try:
         note_offers(draft, talk.person, verdict.offers, setting, moment)
     except Refusal as refusal:
@@ -102,7 +101,7 @@ def _take_verdict(
     draft.remove(records.confirm_key(ref.id))
     heard.cause = f"The peer refused the session: {verdict.ruling.name.lower().replace('_', ' ')}."
     draft.events.append(trouble(talk, verdict.ruling.name, heard.cause))
-    if device.offer_digest == before:  # nothing new to choose from: the same again, later
+    if answered_digest(talk.person.identity, device) == ref.offer:  # nothing new to choose from: the same again, later
         failed(draft, device, talk.person.identity, moment)
     draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")
     draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
