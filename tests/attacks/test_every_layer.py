@@ -20,7 +20,7 @@ from attrs import evolve
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from kexkit import SoftwareIdentity, TextReceived, Unreadable, secp256k1
 from kexkit import _records as records
-from kexkit._engine import chatting, offering, peers, receiving
+from kexkit._engine import chatting, noting, peers, receiving
 from kexkit._engine.chatting import Composed, chat_id_of
 from kexkit._engine.requests import Flow, Outcome
 from kexkit._wire import application, payload26
@@ -186,7 +186,7 @@ async def test_negative_control_an_address_that_nobody_reads_is_seen(
     async with scene(mechanism) as made:
         message = made.inside(await made.genuine())
         (exchange,) = made.nodes["bob"]._runtime.engine.setting.exchanges
-        monkeypatch.setattr(receiving, "frames_for", lambda message, setting: [(exchange, frame_of(message))])
+        monkeypatch.setattr(receiving, "frames_for", lambda message, setting: [(exchange, frame_of(message), b"")])
         await prove_seen(made, made.post("alice", misdirected(message)[0]))
 
 
@@ -314,5 +314,5 @@ async def test_negative_control_a_bundle_whose_age_is_not_compared_is_seen(monke
                 del device.adverts[:]
         peers.note_advert(draft, person, mechanism, advert)
 
-    monkeypatch.setattr(offering, "note_advert", forgetful)
+    monkeypatch.setattr(noting, "note_advert", forgetful)
     assert await known_after((3, 2, 1)) != await known_after((1, 2, 3))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kexkit._engine import offering, peers, receiving, strangers
+from kexkit._engine import noting, peers, receiving, strangers
 from kexkit._engine.peers import Person, advert_of, ensure_device
 from kexkit._engine.requests import Draft
 from kexkit._shell.writer import Writer
@@ -66,7 +66,7 @@ DEFECTS: dict[str, tuple[Any, str, Any, Callable[[], object]]] = {
         lambda: floods.test_strangers_are_kept_up_to_a_bound_and_contacts_are_served_all_the_same(PSK),
     ),
     "any offer displaces any other": (
-        offering,
+        noting,
         "note_advert",
         takes_any,
         lambda: published.test_five_versions_in_any_order_with_copies_leave_the_same_state(X3DH_ALONE),

@@ -35,23 +35,47 @@ def write(*fields: tuple[int, Value]) -> bytes:
 
 def read(raw: bytes) -> dict[int, list[Any]]:
     """Every field's values, in order: numbers or bytes."""
+    found, at = _fields(raw, 0, None)
+    if at != len(raw):
+        raise NotProtobuf("a group ends that never began")
+    return found
+
+
+def _fields(raw: bytes, at: int, group: int | None) -> tuple[dict[int, list[Any]], int]:
+    """As far as the end of the group, or of the message."""
     found: dict[int, list[Any]] = {}
-    at = 0
     while at < len(raw):
         tag, at = _varint(raw, at)
-        if tag >> 3 == 0:
-            raise NotProtobuf("no field has the number zero")
+        number, kind = tag >> 3, tag & 7
+        if not 0 < number < 1 << 29:
+            raise NotProtobuf("no field has this number")
         content: int | bytes
-        content, at = _varint(raw, at)
-        if tag & 7 == 2:
-            size = content
-            content, at = raw[at : at + size], at + size
-            if at > len(raw):
-                raise NotProtobuf("a field is longer than the message")
-        elif tag & 7 != 0:
-            raise NotProtobuf("a wire type that nothing here uses")
-        found.setdefault(tag >> 3, []).append(content)
-    return found
+        if kind == 4:
+            if number != group:
+                raise NotProtobuf("another group ends than the one that began")
+            return found, at
+        if kind == 3:
+            begun = at
+            _, at = _fields(raw, at, number)
+            content = raw[begun:at]
+        elif kind in (1, 5):
+            content, at = _piece(raw, at, 8 if kind == 1 else 4)
+        elif kind in (0, 2):
+            content, at = _varint(raw, at)
+            if kind == 2:
+                content, at = _piece(raw, at, content)
+        else:
+            raise NotProtobuf("no wire type has this number")
+        found.setdefault(number, []).append(content)
+    if group is not None:
+        raise NotProtobuf("a group does not end")
+    return found, at
+
+
+def _piece(raw: bytes, at: int, size: int) -> tuple[bytes, int]:
+    if at + size > len(raw):
+        raise NotProtobuf("a field is longer than the message")
+    return raw[at : at + size], at + size
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:

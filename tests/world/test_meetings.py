@@ -170,14 +170,16 @@ def paired(world: World) -> None:
     for one, other in (("alice", "alice2"), ("alice2", "alice")):
         peer, sibling = world.peers[one], world.peers[other]
         person = records.Peer(format=1)
-        (advert,) = [
-            advert
+        (seen,) = [
+            device
             for device in world.bob.person(peer.me.identity).devices
             if device.installation == sibling.me.installation
-            for advert in device.adverts
-            if advert.mechanism == peer.mechanism.main
         ]
-        person.devices.add(installation=sibling.me.installation, adverts=[advert], enabled=True)
+        own = person.devices.add()
+        own.CopyFrom(seen)
+        own.enabled = True
+        del own.sessions[:]
+        own.floor = 0
         peer.rows.commit(records.first_row(records.peer_key(peer.me.identity), records.write(person)))
         peer.crash()
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         load_commands,
         load_plugins,
     )
+    from kexkit._negotiation import choose
     from kexkit.api import Guarantee
     from kexkit.contact import ContactCode, parse_contact_code
     from kexkit.errors import KexkitError
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
         Event,
         EventsMissed,
         FrameRefused,
+        NegotiationTrouble,
         OfferSeen,
+        OfferShrunk,
         PeerMet,
         Question,
         SessionOpened,
@@ -45,11 +48,12 @@ if TYPE_CHECKING:
     )
     from kexkit.identity import SoftwareIdentity
     from kexkit.node import Contact, Node, Sent, StoredText, open_node
-    from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
+    from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Consent, Downgrade, FirstFlight, Policy
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "kexkit._negotiation": ("choose",),
     "kexkit._host": (
         "PluginReport",
         "Plugins",
@@ -67,7 +71,9 @@ _HOME = {
         "Event",
         "EventsMissed",
         "FrameRefused",
+        "NegotiationTrouble",
         "OfferSeen",
+        "OfferShrunk",
         "PeerMet",
         "Question",
         "SessionOpened",
@@ -78,7 +84,7 @@ _HOME = {
     ),
     "kexkit.identity": ("SoftwareIdentity",),
     "kexkit.node": ("Contact", "Node", "Sent", "StoredText", "open_node"),
-    "kexkit.policy": ("WITHOUT_FORWARD_SECRECY", "Policy"),
+    "kexkit.policy": ("STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -98,18 +104,24 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "STRICT",
     "WITHOUT_FORWARD_SECRECY",
+    "Consent",
     "Contact",
     "ContactCode",
     "Delivery",
     "DeliveryChanged",
+    "Downgrade",
     "Event",
     "EventsMissed",
+    "FirstFlight",
     "FrameRefused",
     "Guarantee",
     "KexkitError",
+    "NegotiationTrouble",
     "Node",
     "OfferSeen",
+    "OfferShrunk",
     "PeerMet",
     "PluginReport",
     "Plugins",
@@ -124,6 +136,7 @@ __all__ = [
     "Unreadable",
     "Waiting",
     "__version__",
+    "choose",
     "examine_plugins",
     "installed_plugins",
     "load_commands",

@@ -98,7 +98,7 @@ class Waiting:
 
 @frozen
 class SessionOpened:
-    """A session with a device can seal, and has heard of it or begun it."""
+    """Both ends of a session know that they chose it together."""
 
     peer: bytes
     installation: str

@@ -23,7 +23,7 @@ from kexkit.errors import InvalidInput, KexkitError, UnknownPeer
 from kexkit.events import Delivery, Event, Question
 from kexkit.identity import SoftwareIdentity
 from kexkit.limits import CLOCK_MAX
-from kexkit.policy import Policy
+from kexkit.policy import Consent, Policy
 
 
 @frozen
@@ -102,6 +102,14 @@ class Node:
         """Everybody known here, ourselves excepted."""
         rows = self._runtime.store.scan("peer")
         return [_contact(key[1], records.read_peer(row.value)) async for key, row in rows if key[1] != self.identity]
+
+    async def consent(self, peer: bytes | Contact, what: Consent) -> int:
+        """Decide what policy leaves to a person where a negotiation stands still. How many devices, or texts with
+        `Consent.RELEASE`, that was about."""
+        identity = peer.identity if isinstance(peer, Contact) else peer
+        runtime = self._runtime
+        count: int = await runtime.perform(lambda: runtime.engine.consent(identity, what, runtime.moment()))
+        return count
 
     # --- texts -------------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,15 @@ class Downgrade(Enum):
     """they leave, and an event says so"""
 
 
+class Consent(Enum):
+    """For one person, all of their devices."""
+
+    WEAKER = "what is left to choose from may give less than before"
+    BARE = "devices that make no offers may be written to though they confirm nothing"
+    AGAIN = "what failed to begin may be tried again"
+    RELEASE = "texts that came over refused sessions shall be shown"
+
+
 @frozen
 class Policy:
     """The default sends nothing without forward secrecy, and hears strangers."""
@@ -61,4 +70,4 @@ WITHOUT_FORWARD_SECRECY = Policy(require=Guarantee.SECRET)
 #: Nothing leaves before the peer has confirmed the choice, and nothing gets weaker.
 STRICT = Policy(first_flight=FirstFlight.HOLD, downgrade=Downgrade.REFUSE, hear_new_bare=False)
 
-__all__ = ["STRICT", "WITHOUT_FORWARD_SECRECY", "Downgrade", "FirstFlight", "Policy"]
+__all__ = ["STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy"]

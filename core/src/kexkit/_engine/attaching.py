@@ -16,6 +16,7 @@ from kexkit._transitions import State
 from kexkit._wire import mvds
 from kexkit._wire.confirms import Confirm, View, encode_confirm, record_digest
 from kexkit._wire.offers import SignedOffer, read
+from kexkit.api import Carriage
 from kexkit.limits import CONFIRM_AGAIN_MS, CONFIRM_VIEWS, OFFER_ENTRIES
 
 
@@ -42,6 +43,13 @@ def ask_for_confirmation(draft: Draft, talk: Talk, setting: Setting, moment: Mom
     ref.record = record_digest(raw)
     ref.since = moment.now
     draft.write(records.confirm_key(ref.id), raw)
+    if talk.exchange.carriage is Carriage.BARE:
+        ask_again(draft, ref, moment)
+
+
+def ask_again(draft: Draft, ref: records.SessionRef, moment: Moment) -> None:
+    """A confirmation that is not answered is repeated alone: after a handshake of several flights, and when texts wait
+    for it. Otherwise the next text repeats it, for a copy that comes very late would only be shown as unreadable."""
     draft.write(records.timer_key(moment.now + CONFIRM_AGAIN_MS, records.Timer.CONFIRM, ref.id), b"")
 
 

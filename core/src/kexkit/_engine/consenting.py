@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 from kexkit._engine.negotiating import forgiven
 from kexkit._engine.peers import awaken, load_person, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome
 from kexkit._engine.setting import Setting
 from kexkit._engine.withholding import release
 from kexkit.errors import UnknownPeer
-
-
-class Consent(Enum):
-    """For one person, all of their devices."""
-
-    WEAKER = "what is left to choose from may give less than before"
-    BARE = "devices that make no offers may be written to though they confirm nothing"
-    AGAIN = "what failed to begin may be tried again"
-    RELEASE = "texts that came over refused sessions shall be shown"
+from kexkit.policy import Consent
 
 
 def consent(peer: bytes, what: Consent, setting: Setting, moment: Moment) -> Flow[Outcome]:

@@ -13,7 +13,6 @@ from kexkit import _records as records
 from kexkit._engine import consenting, noting, offering, receiving, sending, timing
 from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
-from kexkit._engine.consenting import Consent
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, Outcome, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
@@ -21,6 +20,7 @@ from kexkit.api import Cue, Envelope, Key, Versioned
 from kexkit.contact import ContactCode
 from kexkit.errors import KexkitError, PluginMissing, UnknownPeer
 from kexkit.events import Delivery, DeliveryChanged
+from kexkit.policy import Consent
 
 
 class Engine:

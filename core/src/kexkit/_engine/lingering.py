@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kexkit import _records as records
-from kexkit._engine.attaching import confirmation_alone
+from kexkit._engine.attaching import ask_again, confirmation_alone
 from kexkit._engine.drawer import end
 from kexkit._engine.peers import Person, awaken, load_person, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, live, load_one, scan
@@ -12,8 +12,8 @@ from kexkit._engine.settling import Talk
 from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
 from kexkit._negotiation import Confirming
 from kexkit._transitions import State
-from kexkit.api import Key, Versioned
-from kexkit.limits import FLUSH_BATCH, PROVISIONAL_MS, PURGE_BATCH, QUIET_MS
+from kexkit.api import Carriage, Key, Versioned
+from kexkit.limits import CONFIRM_AGAIN_MS, FLUSH_BATCH, PROVISIONAL_MS, PURGE_BATCH, QUIET_MS
 
 
 def _placed(draft: Draft, session_id: bytes) -> Flow[tuple[Person, records.PeerDevice, records.SessionRef] | None]:
@@ -40,15 +40,21 @@ def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Mom
     exchange = setting.by_name.get(ref.mechanism)
     session = yield from live(draft, session_id)
     waits = ref.confirming == Confirming.ASKING and State(ref.state) is State.PROVISIONAL and device.offer_seq
+    last = ref.asked or ref.since
+    patience = max(CONFIRM_AGAIN_MS, last - ref.since)
+    if waits and last + patience > moment.now:  # another text has asked meanwhile: twice as long each time
+        draft.write(records.timer_key(last + patience, records.Timer.CONFIRM, session_id), b"")
+        return
     if exchange is None or session is None or session.session.grade is None or not waits:
         return
     talk = Talk(person, device, ref, exchange)
     alone = yield from confirmation_alone(draft, talk, session, setting, moment)
     for envelope in (yield from envelopes_to(draft, person, [alone], setting, moment, keys)):
         queue(draft, envelope, moment)
-    waited = moment.now - ref.since
-    if waited < PROVISIONAL_MS:
-        draft.write(records.timer_key(moment.now + waited, records.Timer.CONFIRM, session_id), b"")
+    ref.asked = moment.now
+    person.changed = True
+    if moment.now - ref.since < PROVISIONAL_MS and exchange.carriage is Carriage.BARE:
+        ask_again(draft, ref, moment)
     save_person(draft, person)
 
 

@@ -102,9 +102,9 @@ def progress(
 def _ready(draft: Draft, talk: Talk, session: LiveSession, setting: Setting, moment: Moment) -> Flow[list[Sealed]]:
     """The handshake that we began is complete: say at once what we chose, whether or not a text waits."""
     advance(talk.person, talk.ref, Cause.READY)
-    draft.events.append(opened_event(talk.person, talk.device.installation, session, ours=True))
     awaken(draft, talk.person.identity, moment)
     if not setting.negotiates:
+        draft.events.append(opened_event(talk.person, talk.device.installation, session, ours=True))
         return []
     yield from ask_for_confirmation(draft, talk, setting, moment)
     return [(yield from confirmation_alone(draft, talk, session, setting, moment))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kexkit import _records as records
-from kexkit._engine.attaching import ask_for_confirmation, attached, confirmation_alone
+from kexkit._engine.attaching import ask_again, ask_for_confirmation, attached, confirmation_alone
 from kexkit._engine.drawer import Fetched, ask, guarded, take
 from kexkit._engine.frames import Postponed, Sealed, flights, seal_in
 from kexkit._engine.negotiating import answered_digest, chosen, may_begin, opening_to
@@ -92,6 +92,8 @@ def _in_provisional(
     """The peer has not confirmed the choice yet. An open session of another mechanism goes on until they do: nothing
     is lost, and nothing hangs on the new one (negotiation 1.7)."""
     problem = _unconfirmed(device, ref, setting, moment)
+    if problem is not None:
+        ask_again(draft, ref, moment)
     reason = problem if problem is not None else Unconfirmed()
     parts = yield from _meanwhile(draft, person, device, body, message_id, str(reason), setting, moment)
     if problem is not None or isinstance(parts[0], Sealed):
@@ -216,8 +218,8 @@ def _first_text(
     if not setting.policy.permits(session.session.grade):
         assert session.session.grade is not None
         return (yield from _meanwhile(*again, _too_weak(session.session.grade, setting), setting, moment))
-    draft.events.append(opened_event(talk.person, device.installation, session, ours=True))
     if not setting.negotiates:
+        draft.events.append(opened_event(talk.person, device.installation, session, ours=True))
         return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
     yield from ask_for_confirmation(draft, talk, setting, moment)
     problem = _unconfirmed(device, ref, setting, moment)
