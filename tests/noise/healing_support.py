@@ -29,6 +29,11 @@ def stream(seed: int | str) -> Callable[[int], bytes]:
     return draw
 
 
+def waku_tag(secret: bytes, n: int) -> bytes:
+    """Of a direction's n-th message, as js-noise makes it."""
+    return sha256(secret + n.to_bytes(8, "little")).digest()[:16]
+
+
 @define
 class End:
     """One device: its session, and its drawer."""
@@ -36,12 +41,14 @@ class End:
     value: HealingSession
     rng: Callable[[int], bytes]
     drawer: dict[bytes, Row] = field(factory=dict)
+    stores: bool = True
+    """it goes on from stored bytes; else from the successor, with all that it remembers besides"""
 
     def seal(self, text: bytes) -> bytes:
         before = self.value.snapshot()
         after, frame = self.value.seal(text, self.rng)
         assert self.value.snapshot() == before
-        self.value = HealingSession.restore(after.snapshot())
+        self.value = self._next(after)
         return frame
 
     def look(self, frame: bytes, *, now: int = NOW) -> Opened:
@@ -69,8 +76,11 @@ class End:
         for row in opened.drop:
             self.drawer.pop(row, None)
         self.drawer |= opened.keep
-        self.value = HealingSession.restore(opened.successor.snapshot())
+        self.value = self._next(opened.successor)
         return opened.plaintext
+
+    def _next(self, successor: HealingSession) -> HealingSession:
+        return HealingSession.restore(successor.snapshot()) if self.stores else successor
 
     def refuses(self, frame: bytes) -> type[Refusal] | None:
         """Why; None: it would open."""
@@ -109,12 +119,15 @@ def split_of(seed: int | str) -> Split:
     return Split(draw(32), draw(32), draw(32))
 
 
-def couple(seed: int | str = 0) -> Couple:
+def couple(seed: int | str = 0, *, stores: bool = True) -> Couple:
     draw, split = stream(f"r {seed}"), split_of(seed)
     ours, theirs = key_pair(draw(32)), key_pair(draw(32))
+    initiator, responder = (
+        begun(split, own, peer.public, initiator=own is ours) for own, peer in ((ours, theirs), (theirs, ours))
+    )
     return Couple(
-        End(begun(split, ours, theirs.public, initiator=True), stream(f"initiator {seed}")),
-        End(begun(split, theirs, ours.public, initiator=False), stream(f"responder {seed}")),
+        End(initiator, stream(f"initiator {seed}"), stores=stores),
+        End(responder, stream(f"responder {seed}"), stores=stores),
     )
 
 
@@ -122,9 +135,9 @@ def begun(split: Split, own: KeyPair, peer: bytes, *, initiator: bool) -> Healin
     return HealingSession.begin(split, session=SESSION, initiator=initiator, own=own, peer=peer)
 
 
-def met(seed: int | str = 0) -> Couple:
+def met(seed: int | str = 0, *, stores: bool = True) -> Couple:
     """Both have heard each other; the initiator spoke last, twice."""
-    pair = couple(seed)
+    pair = couple(seed, stores=stores)
     for sender in (pair.responder, pair.initiator, pair.responder, pair.initiator, pair.initiator):
         assert pair.other(sender).open(sender.seal(b"how do you do")) == b"how do you do"
     return pair

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from kexkit.api import Row, Wants
-from kexkit.errors import NotMine, StoreCorrupt
+from kexkit.errors import NotMine, Replayed, StoreCorrupt
 from kexkit_noise import healing_skipped as skipped
 from kexkit_noise import limits
 from kexkit_noise.healing_skipped import NONE_KEPT, Filed, Kept
@@ -174,8 +174,9 @@ def test_a_key_that_the_store_let_go_opens_nothing_and_hinders_nothing() -> None
     pair = met()
     frames = lost(pair, 3)
     pair.responder.drawer.clear()
-    assert pair.responder.refuses(frames[0]) is NotMine
+    assert pair.responder.refuses(frames[0]) is Replayed
     turn(pair)
+    assert pair.responder.refuses(frames[0]) is Replayed
     assert pair.responder.open(pair.initiator.seal(b"on")) == b"on"
 
 
@@ -188,7 +189,7 @@ def test_a_row_is_asked_for_only_while_keys_are_kept_and_only_out_of_order() -> 
     for frame in frames:
         pair.responder.open(frame)
     assert pair.responder.drawer == {}
-    with pytest.raises(NotMine):
+    with pytest.raises(Replayed):
         pair.responder.value.open(frames[0], {}, now=NOW)
 
 

@@ -12,10 +12,10 @@ from kexkit_noise._noise import Split
 from kexkit_noise.healing import HealingSession
 from kexkit_noise.healing_state import Speaking
 from kexkit_noise.keys import key_pair
-from kexkit_noise.nametags import nametag, nametag_secrets
+from kexkit_noise.nametags import nametag_secrets
 from kexkit_noise.plain import PlainSession
 
-from tests.noise.healing_support import SESSION, Couple, End, begun, couple, met, stream
+from tests.noise.healing_support import SESSION, Couple, End, begun, couple, met, stream, waku_tag
 
 TEXTS = [b"text %d" % n for n in range(40)]
 
@@ -57,7 +57,7 @@ def test_no_tag_of_a_healing_session_follows_from_the_transcript_and_the_wire() 
     assert len(topics) == 2
     secrets = nametag_secrets(h)
     public = {
-        nametag(s, n) for s in (secrets.initiator_to_responder, secrets.responder_to_initiator) for n in range(99)
+        waku_tag(s, n) for s in (secrets.initiator_to_responder, secrets.responder_to_initiator) for n in range(99)
     }
     assert public.isdisjoint(tags[0] | tags[1])
 
@@ -69,7 +69,7 @@ def test_every_tag_of_a_plain_session_follows_from_the_transcript_alone() -> Non
         session = PlainSession.begin(Split(*_keys("plain"), h), session=SESSION, initiator=initiator)
         for n in range(50):
             session, frame = session.seal(b"text")
-            assert frame[:16] == nametag(secret, n)
+            assert frame[:16] == waku_tag(secret, n)
     other = PlainSession.begin(Split(*_keys("another"), h), session=SESSION, initiator=True)
     assert other.topic == session.topic
 

@@ -26,10 +26,10 @@ from kexkit.errors import (
 )
 from kexkit_noise import limits, plain
 from kexkit_noise._noise import Split
-from kexkit_noise.nametags import nametag, nametag_secrets
+from kexkit_noise.nametags import nametag_secrets
 from kexkit_noise.plain import PlainSession
 
-from tests.noise.healing_support import SESSION, shuffled, split_of
+from tests.noise.healing_support import SESSION, shuffled, split_of, waku_tag
 from tests.vectors.healing_noise_reference import padded
 
 QUICK = settings(max_examples=60, derandomize=True, deadline=None)
@@ -118,7 +118,7 @@ def test_a_message_is_made_as_waku_makes_it(initiator: bool, text: bytes) -> Non
     )
     for n in range(5):
         session, frame = session.seal(text)
-        tag = nametag(secret, n)
+        tag = waku_tag(secret, n)
         sealed = ChaCha20Poly1305(key).encrypt(bytes(4) + n.to_bytes(8, "little"), padded(text), tag)
         assert frame == tag + bytes(2) + len(sealed).to_bytes(8, "little") + sealed
 
@@ -205,6 +205,26 @@ def test_a_tag_put_on_another_message_opens_nothing() -> None:
     assert theirs.open(first) == b"first"
 
 
+@pytest.mark.parametrize(("since", "searches"), [(7, False), (8, True), (9, True)])
+def test_the_last_messages_of_our_own_are_known_when_they_come_back(
+    since: int, searches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert limits.OWN_TAGS == 8
+    ours, _ = couple()
+    frame = ours.seal(b"echo")
+    for _ in range(since):
+        ours.seal(b"later")
+    searched: list[int] = []
+
+    def tag(session: PlainSession, n: int) -> bytes:
+        searched.append(n)
+        return bytes(16)
+
+    monkeypatch.setattr(PlainSession, "_tag", tag)
+    assert ours.refuses(frame) is NotMine
+    assert bool(searched) is searches
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
@@ -261,7 +281,7 @@ def test_a_direction_has_as_many_messages_as_js_can_count(n: int, works: bool) -
         return
     with pytest.raises(InvalidInput):
         ours.seal(b"text")
-    tag = nametag(nametag_secrets(split_of(0).h).initiator_to_responder, n)
+    tag = waku_tag(nametag_secrets(split_of(0).h).initiator_to_responder, n)
     assert theirs.refuses(tag + bytes(2) + (264).to_bytes(8, "little") + bytes(264)) is NotMine
     assert at(theirs, top=n - 5).refuses(tag + bytes(2) + (264).to_bytes(8, "little") + bytes(264)) is NotMine
 

@@ -6,7 +6,7 @@ of the peer's, then the 12 of a nonce.
 
 Whose turn it is to whom is not visible: a frame is found by its nametag, which only the two ends can tell from noise.
 `open` looks at the next message of the peer's present chain and at the first of its next; then among the keys kept for
-messages that have not arrived; then, in order of distance, at all that may come in either chain.
+messages that have not arrived; then at the few messages that follow in either chain, and last at all of both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attrs import field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from kexkit.api import Guarantee, Have, Row, Wants, value
-from kexkit.errors import Forged, InvalidInput, KexkitError, Limit, Malformed, NotMine
+from kexkit.errors import Forged, InvalidInput, KexkitError, Limit, Malformed, NotMine, Replayed
 from kexkit.identity import tagged_digest
 
 from kexkit_noise import healing_frames as frames
@@ -64,6 +64,8 @@ class HealingSession:
 
     fixed: Fixed = field()
     ratchet: Ratchet = field()
+    own_tags: tuple[bytes, ...] = field(default=())
+    """of the last messages that we sealed, to know them when they come back; not stored"""
 
     @classmethod
     def begin(cls, split: Split, *, session: bytes, initiator: bool, own: KeyPair, peer: bytes) -> HealingSession:
@@ -169,13 +171,14 @@ class HealingSession:
             before.kept,
             before.count + 1,
         )
-        return HealingSession(self.fixed, after), frames.write(tag, sealed_key, nonce, sealed)
+        own_tags = (tag, *self.own_tags[: limits.OWN_TAGS - 1])
+        return HealingSession(self.fixed, after, own_tags), frames.write(tag, sealed_key, nonce, sealed)
 
     # --- receiving ---
 
     def open(self, frame: bytes, have: Have, *, now: int) -> Opened | Wants:
         """The text and the successor, or the rows to see first. Raises Refusal, and then nothing has changed:
-        Malformed, Limit, NotMine (no place of this session, or one that was used), Forged."""
+        Malformed, Limit, NotMine (no place of this session), Replayed, Forged."""
         try:
             parts = frames.read(frame)
             tag, ratchet = parts[0], self.ratchet
@@ -194,6 +197,8 @@ class HealingSession:
 
     def _open_far(self, parts: frames.Parts, have: Have, now: int) -> Opened | Wants:
         tag, ratchet, session = parts[0], self.ratchet, self.fixed.id
+        if tag in self.own_tags:
+            raise NotMine("A message of our own came back.")
         if ratchet.kept.unused:
             row = skipped.key_row(session, tag)
             if row not in have:
@@ -202,16 +207,21 @@ class HealingSession:
             if raw is not None:
                 return self._open_late(parts, skipped.read_key(raw))
         receiving, sending = ratchet.receiving, ratchet.sending
-        present = receiving.header if receiving is not None else None
-        first = receiving.n + 1 if receiving is not None else limits.CHAIN_MESSAGES
-        following = ratchet.next_receiving if isinstance(sending, Speaking) else None
-        for distance in range(limits.CHAIN_MESSAGES):
-            n = first + distance
-            if present is not None and receiving is not None and n < limits.CHAIN_MESSAGES and present.tag(n) == tag:
+        chains = [(receiving.header, receiving.n + 1)] if receiving is not None else []
+        if isinstance(sending, Speaking):
+            chains.append((ratchet.next_receiving, 1))
+        for find in (HeaderKey.find_near, HeaderKey.find_far):
+            for header, start in chains:
+                n = find(header, tag, start)
+                if n is None:
+                    continue
+                if receiving is None or header is not receiving.header:
+                    assert isinstance(sending, Speaking)
+                    return self._open_turned(parts, sending, n, have, now)
+                if n < receiving.n:
+                    raise Replayed("A message was opened before, or its key has expired.")
                 return self._open_ahead(parts, receiving, n, have, now)
-            if following is not None and isinstance(sending, Speaking) and following.tag(distance) == tag:
-                return self._open_turned(parts, sending, distance, have, now)
-        raise NotMine("A message of no place in this session, or of one that was used.")
+        raise NotMine("A message of no place in this session.")
 
     def _open_ahead(self, parts: frames.Parts, receiving: Receiving, n: int, have: Have, now: int) -> Opened | Wants:
         """In the peer's present chain: the next message, or one further on."""
@@ -262,7 +272,7 @@ class HealingSession:
             kept,
             before.count + 1,
         )
-        return Opened(HealingSession(self.fixed, after), body, keep, drop)
+        return Opened(HealingSession(self.fixed, after, self.own_tags), body, keep, drop)
 
     def _open_late(self, parts: frames.Parts, key: bytes) -> Opened:
         """A message that later ones overtook. Its header needs no look: the text's authentication covers it."""
@@ -304,7 +314,7 @@ class HealingSession:
             kept,
             before.count + 1,
         )
-        return Opened(HealingSession(self.fixed, after), body, keep, drop)
+        return Opened(HealingSession(self.fixed, after, self.own_tags), body, keep, drop)
 
 
 def _turn(before: Ratchet, listening: Listening, rng: Random) -> tuple[bytes, Speaking, HeaderKey]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from kexkit_noise import limits
 from kexkit_noise.nametags import NAMETAG_BYTES, derive
 
 LABEL: Final = b"kexkit/healing-noise/1 "
@@ -20,6 +21,8 @@ _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
+_MARK_BYTES: Final = 2
+"""of each nametag, in the list by which a whole chain is searched: 2000 bytes, and one false hit in 65 searches"""
 _NUMBER: Final = Struct(">Q")
 _HEADER_NONCE: Final = Struct("<4xQ")
 
@@ -54,12 +57,12 @@ def chain_step(chain: bytes) -> tuple[bytes, bytes]:
 class HeaderKey:
     """A chain's header key with what is derived from it, when it is first needed: the key alone is stored."""
 
-    __slots__ = ("_aead", "_first", "_inner", "_outer", "key")
+    __slots__ = ("_aead", "_first", "_inner", "_marks", "_outer", "key")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self._aead: ChaCha20Poly1305 | None = None
-        self._first = self._inner = self._outer = b""
+        self._first = self._inner = self._outer = self._marks = b""
 
     def __repr__(self) -> str:
         return "<HeaderKey>"
@@ -79,6 +82,24 @@ class HeaderKey:
         if not self._first:
             self._first = self.tag(0)
         return self._first
+
+    def find_near(self, tag: bytes, start: int) -> int | None:
+        """Whose nametag it is, among the few messages from `start` on."""
+        for n in range(start, min(start + limits.NEAR_TAGS, limits.CHAIN_MESSAGES)):
+            if self.tag(n) == tag:
+                return n
+        return None
+
+    def find_far(self, tag: bytes, start: int) -> int | None:
+        """Whose nametag it is, among all messages of the chain, those before `start` included."""
+        if not self._marks:
+            self._marks = b"".join(self.tag(n)[:_MARK_BYTES] for n in range(limits.CHAIN_MESSAGES))
+        mark, place = tag[:_MARK_BYTES], -1
+        while (place := self._marks.find(mark, place + 1)) >= 0:
+            n, between = divmod(place, _MARK_BYTES)
+            if not between and self.tag(n) == tag:
+                return n
+        return None
 
     def seal(self, n: int, public: bytes, data: bytes) -> bytes:
         return self._cipher().encrypt(_HEADER_NONCE.pack(n), public, data)

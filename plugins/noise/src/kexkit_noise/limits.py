@@ -85,7 +85,14 @@ SKIPPED_MS: Final = 14 * 24 * 3600 * 1000
 SKIPPED_GROUP: Final = 32
 """Kept keys that are listed in one row, so that the oldest are found without a search: half a kilobyte."""
 
+NEAR_TAGS: Final = 8
+"""Places past the next at which a message is looked for one by one. Beyond them a list of marks of the whole chain is
+made, once: it costs as much as a thousand tags, and from then on whoever knows the topic can make us do little work."""
+
 # --- both ------------------------------------------------------------------------------------------------------------
+
+OWN_TAGS: Final = 8
+"""Messages of our own that are known again without a search. Both directions share a topic: all of them come back."""
 
 BODY_BYTES: Final = PAYLOAD_BYTES - 512
 """A text leaves room for padding (up to 252 bytes with the count before it) and all that stands around it (103)."""
