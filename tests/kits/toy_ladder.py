@@ -53,7 +53,7 @@ WAITS, ANSWERED, ASKING, OPEN = range(4)
 """the stages: one flight sent, two flights seen, all seen and people compare, open"""
 
 BODY = Struct(">33s 36s 64s")
-SNAPSHOT = Struct(">B B B 32s 32s 32s 32s 32s 32s 33s 36s Q Q Q H 209s")
+SNAPSHOT = Struct(">B B B 32s 32s 32s 32s 32s 32s 33s 36s Q Q Q H 209s 128s")
 FLIGHT = 209
 HINT = b"\xff" * 32
 """in place of an ephemeral key: what follows is what the responder offers now"""
@@ -98,6 +98,8 @@ class LadderSession:
     """when the last flight goes out again; 0: never"""
     tries: int
     flight: bytes
+    to: str
+    """where the last flight went"""
     hears: frozenset[Hear]
 
     compares = True
@@ -150,7 +152,9 @@ class LadderSession:
         if body is None or met.named(body) != self.who:
             raise Forged
         third = encrypt(met.send_key, met.head(to_us=False), met.introduction(ctx), ctx)
-        after = evolve(met, stage=ASKING if self.compares else OPEN, flight=third, again=ctx.now + AGAIN, tries=0)
+        after = evolve(
+            met, stage=ASKING if self.compares else OPEN, flight=third, to=TOPIC, again=ctx.now + AGAIN, tries=0
+        )
         return Step(after, frames=(third,), to=TOPIC, asks=(met.question(),) if self.compares else ())
 
     def _third(self, frame: bytes, ctx: Context) -> Step:
@@ -201,7 +205,7 @@ class LadderSession:
             if self.tries == TRIES:
                 return Step(None if self.stage == WAITS else evolve(self, again=0))
             later = evolve(self, again=ctx.now + AGAIN, tries=self.tries + 1)
-            return Step(later, frames=(self.flight,), to=TOPIC)
+            return Step(later, frames=(self.flight,), to=self.to)
         return Step(self)
 
     def snapshot(self) -> bytes:
@@ -223,6 +227,7 @@ class LadderSession:
             self.again,
             self.tries * 256 + len(self.flight),
             self.flight,
+            self.to.encode(),
         )
 
     def __reduce__(self) -> str:
@@ -264,7 +269,8 @@ class Ladder:
         own = ctx.rng(32)
         first = opening.to.tag + public_of(own)
         session = self._made(WAITS, True, opening.bind, own, public_of(own), opening.peer, first)
-        return Step(evolve(session, again=ctx.now + AGAIN), frames=(first,), to=opening.to.topic)
+        waits = evolve(session, to=opening.to.topic, again=ctx.now + AGAIN)
+        return Step(waits, frames=(first,), to=opening.to.topic)
 
     def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
         if len(frame) != 48:
@@ -312,6 +318,7 @@ class Ladder:
             again=0,
             tries=0,
             flight=flight,
+            to=TOPIC,
             hears=frozenset(),
         )
         return evolve(blank, hears=frozenset({Hear(TOPIC, blank.head(to_us=True))}))
@@ -333,6 +340,7 @@ class Ladder:
             *values[11:14],
             tries,
             values[15][:size],
+            values[16].rstrip(b"\0").decode(),
             frozenset(),
         )
         return evolve(session, hears=frozenset({Hear(TOPIC, session.head(to_us=True))}))
