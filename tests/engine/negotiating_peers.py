@@ -132,7 +132,7 @@ class TappedSession:
     @property
     def grade(self) -> Guarantee | None:
         grade = self.inner.grade
-        return None if grade is None else grade | self.exchange.adds
+        return None if grade is None else self.exchange.claims(grade)
 
     def seal(self, plaintext: bytes, *, ctx: Context) -> Step:
         body = self.exchange.tap.pass_on(Said(ctx.me, self.id, self.exchange.name, plaintext))
@@ -150,12 +150,13 @@ class TappedSession:
 
 @frozen
 class Tapped:
-    """A key exchange as it is, but for the tap, its name, and what it claims to give besides."""
+    """A key exchange as it is, but for the tap, its name, and what it claims to give, or not to give."""
 
     inner: KeyExchange
     tap: Tap
     called: str = ""
     adds: Guarantee = Guarantee.NONE
+    lacks: Guarantee = Guarantee.NONE
 
     @property
     def name(self) -> str:
@@ -167,13 +168,16 @@ class Tapped:
 
     @property
     def guarantees(self) -> Guarantee:
-        return self.inner.guarantees | self.adds
+        return self.claims(self.inner.guarantees)
+
+    def claims(self, really: Guarantee) -> Guarantee:
+        return (really | self.adds) & ~self.lacks
 
     def dressed(self, step: Step | Wants, before: TappedSession | None = None) -> Any:
         if isinstance(step, Wants) or step.session is None:
             return step
         same = before is not None and step.session is before.inner
-        plain = tuple(evolve(each, grade=each.grade | self.adds) for each in step.plain)
+        plain = tuple(evolve(each, grade=self.claims(each.grade)) for each in step.plain)
         return evolve(step, session=before if same else TappedSession(step.session, self), plain=plain)
 
     def offer(self, have: Have, *, siblings: tuple[Advert, ...], ctx: Context) -> Offer | Wants:
@@ -204,11 +208,17 @@ class Plugin:
     make: Callable[[], KeyExchange]
     called: str = ""
     adds: Guarantee = Guarantee.NONE
+    lacks: Guarantee = Guarantee.NONE
 
 
 def psk(called: str = "", adds: Guarantee = Guarantee.NONE, secret: bytes = SECRET) -> Plugin:
-    """FRAME, and both ends can seal at once."""
+    """FRAME, and both ends can seal at once. It binds what it answers in its transcript."""
     return Plugin(lambda: Psk(secret), called, adds)
+
+
+def loose(called: str = "", adds: Guarantee = Guarantee.NONE) -> Plugin:
+    """The same for core as x3dh/1: nothing but the confirmation binds the choice."""
+    return Plugin(lambda: Psk(SECRET), called, adds, Guarantee.BINDS)
 
 
 FRAME = psk()
@@ -243,7 +253,7 @@ class Meeting(World):
 
     def _mechanism(self, kit: Kit) -> Mechanism:
         def make() -> tuple[Tapped, ...]:
-            return tuple(Tapped(each.make(), self.tap, each.called, each.adds) for each in kit.plugins)
+            return tuple(Tapped(each.make(), self.tap, each.called, each.adds, each.lacks) for each in kit.plugins)
 
         return Mechanism("a kit", make, kit.policy)
 
@@ -399,6 +409,7 @@ __all__ = [
     "Said",
     "Tap",
     "edited",
+    "loose",
     "meeting",
     "psk",
 ]

@@ -236,9 +236,8 @@ def test_a_question_that_comes_again_is_answered_again_but_not_at_once(kit: Kit)
         assert [State(ref.state) for ref in world.refs("alice", "bob")] == [State.OPEN]
 
 
-@EACH
-def test_a_question_that_nobody_answers_is_asked_again_without_a_text(kit: Kit) -> None:
-    with meeting(12, kit, kit) as world:
+def test_after_a_handshake_a_question_that_nobody_answers_is_asked_again_without_a_text() -> None:
+    with meeting(12, KITS["bare"], KITS["bare"]) as world:
         world.introduce()
         world.send("alice", "bob")
         until_bob_answers(world)

@@ -6,14 +6,14 @@ from attrs import define
 
 from kexkit import _records as records
 from kexkit._engine.frames import Sealed
-from kexkit._engine.negotiating import failed, forgiven
+from kexkit._engine.negotiating import chosen, failed, forgiven
 from kexkit._engine.peers import Person, advance, awaken
 from kexkit._engine.requests import Draft, Moment
 from kexkit._engine.setting import Setting
 from kexkit._negotiation import Confirming, raised
 from kexkit._transitions import Cause, State
 from kexkit.api import Guarantee, KeyExchange, Plain, value
-from kexkit.errors import KexkitError, Refusal
+from kexkit.errors import KexkitError, NoCommonMechanism, Refusal
 from kexkit.events import NegotiationTrouble, SessionOpened
 from kexkit.limits import QUIET_MS
 
@@ -60,12 +60,40 @@ def confirmed(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> Non
     draft.events.append(
         SessionOpened(person.identity, device.installation, ref.mechanism, ref.id, ref.ours, talk.exchange.guarantees)
     )
-    for other in device.sessions:
-        if other.mechanism != ref.mechanism and State(other.state) is State.OPEN:
-            advance(person, other, Cause.OUTDATED)
-            other.since = moment.now
-            draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, other.id), b"")
+    _make_it_the_only_choice(draft, talk, setting, moment)
     awaken(draft, person.identity, moment)
+
+
+def _make_it_the_only_choice(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> None:
+    """Sessions of other mechanisms hear from now on, and no more. What was said in one that was never answered is said
+    again: perhaps it was refused, and whoever has it already knows its id. An answer that comes after another choice
+    was made changes nothing: then it is this session that only hears."""
+    others = [one for one in talk.device.sessions if one.mechanism != talk.ref.mechanism]
+    if talk.ref.ours and any(one.mechanism == _choice(talk.device, setting) for one in _open(others)):
+        _outdate(draft, talk, talk.ref, moment)
+        return
+    for other in _open(others):
+        _outdate(draft, talk, other, moment)
+    for other in others:
+        if other.confirming == Confirming.ASKING and other.texts:
+            draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, other.id), b"")
+
+
+def _open(sessions: list[records.SessionRef]) -> list[records.SessionRef]:
+    return [one for one in sessions if State(one.state) is State.OPEN]
+
+
+def _choice(device: records.PeerDevice, setting: Setting) -> str:
+    try:
+        return chosen(device, setting).name
+    except NoCommonMechanism:
+        return ""
+
+
+def _outdate(draft: Draft, talk: Talk, ref: records.SessionRef, moment: Moment) -> None:
+    advance(talk.person, ref, Cause.OUTDATED)
+    ref.since = moment.now
+    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
 
 
 def settle(draft: Draft, talk: Talk) -> None:
