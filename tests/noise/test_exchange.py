@@ -180,14 +180,29 @@ def test_a_first_message_is_repeated_less_often_than_it_is_answered() -> None:
 
 
 @ALL
-def test_a_responder_repeats_nothing_by_itself_and_gives_up_after_two_days(name: str) -> None:
+@pytest.mark.parametrize("later", [-1, 0])
+def test_a_responder_repeats_nothing_by_itself_and_gives_up_after_thirty_days(name: str, later: int) -> None:
     pair = pair_of(name)
     Meeting(pair).second(Meeting(pair).first())
     (session,) = pair.bob.sessions
-    assert due(pair.bob) == pair.clock.now + limits.HANDSHAKE_MS
-    assert pair.bob.cue(session, Due()).session == session
-    pair.clock.now = due(pair.bob)
-    assert pair.bob.cue(session, Due()).session is None
+    assert due(pair.bob) == pair.clock.now + limits.ANSWERING_MS
+    pair.clock.now = due(pair.bob) + later
+    took = pair.bob.cue(session, Due())
+    assert (took.session is None, took.sent) == (later == 0, ())
+
+
+@ALL
+def test_texts_sealed_behind_a_third_message_open_however_late_it_is_read(name: str) -> None:
+    """Bob was away for four weeks; Alice gave up waiting for him, and hears him all the same."""
+    pair = pair_of(name)
+    third = Meeting(pair).third(Meeting(pair).second(Meeting(pair).first()))
+    text = pair.alice.seal(MARK, pair.bob.me)
+    for _ in range(9):
+        pair.advance(3 * DAY_MS)
+    assert not pair.alice.can_seal(pair.bob.me)
+    assert pair.settle([third], text) == [MARK]
+    pair.say(pair.bob, b"back again")
+    pair.say(pair.alice, b"welcome")
 
 
 @ALL
@@ -225,6 +240,13 @@ def test_a_session_whose_responder_is_never_heard_seals_no_more_after_two_days(n
     with pytest.raises(InvalidInput):
         only(pair.alice, Running).seal(b"to nobody", ctx=pair.alice.context)
     assert pair.settle([late]) == [b"late"], "it goes on receiving"
+    assert pair.alice.can_seal(pair.bob.me), "and the responder is there after all"
+    pair.say(pair.alice, b"so it seals again")
+    pair.clock.now = due(pair.alice)
+    assert pair.clock.now == began + limits.SESSION_MS
+    pair.alice.cue(session, Due())
+    pair.say(pair.bob, b"its age is another matter")
+    assert not pair.alice.can_seal(pair.bob.me)
 
 
 @ALL
@@ -249,14 +271,11 @@ def test_messages_that_are_lost_doubled_and_out_of_order_are_survived(name: str)
 
 @ALL
 @pytest.mark.parametrize("later", [-1, 0])
-def test_handshakes_end_when_they_are_two_days_old_whatever_came(name: str, later: int) -> None:
+def test_an_initiator_waits_two_days(name: str, later: int) -> None:
     pair = pair_of(name)
-    first = Meeting(pair).first()
-    Meeting(pair).second(first)
+    (session,) = [pair.alice.initiate(pair.bob.me).session]
     pair.clock.now += limits.HANDSHAKE_MS + later
-    for party in (pair.alice, pair.bob):
-        (session,) = party.sessions
-        assert (party.cue(session, Due()).session is None) == (later == 0)
+    assert (pair.alice.cue(session or b"", Due()).session is None) == (later == 0)
 
 
 # --- an outdated offer ------------------------------------------------------------------------------------------------
@@ -522,6 +541,5 @@ def hkdf(salt: bytes, info: bytes) -> bytes:
     return hmac.digest(hmac.digest(salt, b"", "sha256"), info + b"\x01", "sha256")[:16]
 
 
-def test_a_session_never_lives_longer_than_what_core_keeps_of_half_open_ones() -> None:
-    assert limits.HANDSHAKE_MS <= HALF_OPEN_MS
-    assert limits.SESSION_MS == 30 * DAY_MS
+def test_a_handshake_never_lives_longer_than_core_keeps_what_is_half_open() -> None:
+    assert limits.HANDSHAKE_MS < limits.ANSWERING_MS <= HALF_OPEN_MS

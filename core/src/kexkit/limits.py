@@ -138,8 +138,9 @@ HALF_OPEN: Final = 64
 """Sessions accepted from openings that do not say who sent them. Each costs a stranger one message, and us a row. When
 there are more, the oldest goes: who wants to keep others out must go on flooding."""
 
-HALF_OPEN_MS: Final = 48 * 3600 * 1000
-"""How long such a session may take to prove its peer: a weekend in a store node."""
+HALF_OPEN_MS: Final = 30 * 24 * 3600 * 1000
+"""How long such a session may take to prove its peer: as long as store nodes keep messages. Texts may be sealed behind
+the flight that proves it, and would be lost with it."""
 
 BARE_TAG_BYTES: Final = 16
 """A BARE frame starts with its tag (PayloadV2's message nametag)."""

@@ -49,7 +49,7 @@ class Answering(Handshaking):
 
     @property
     def due(self) -> int:
-        return self.began + limits.HANDSHAKE_MS
+        return self.began + limits.ANSWERING_MS
 
     @property
     def to(self) -> str:

@@ -34,7 +34,11 @@ more, and a day is for clocks."""
 # --- handshakes ------------------------------------------------------------------------------------------------------
 
 HANDSHAKE_MS: Final = 48 * 3600 * 1000
-"""How long a handshake may take: core keeps half-open sessions as long, a weekend in a store node."""
+"""How long an initiator waits, for message 2 and then to be heard: a weekend. Then it begins anew."""
+
+ANSWERING_MS: Final = 30 * 24 * 3600 * 1000
+"""How long a responder keeps what it needs to read message 3, and core what is half open: as long as store nodes keep
+messages. The initiator seals as soon as message 3 is written, and those texts are lost if nobody can read it."""
 
 RESEND_MS: Final = (30_000, 120_000, 600_000, 3_600_000, 21_600_000)
 """When a flight that nobody answered leaves again, counted from the last time; the last pause repeats until

@@ -111,13 +111,18 @@ class Running:
             return opened
         if compare_digest(opened.plaintext, self._goodbye()):
             return Step(None)
-        plain, after = (Plain(opened.plaintext, self.mechanism.guarantees),), self._with(opened.successor, None)
+        plain, after = (Plain(opened.plaintext, self.mechanism.guarantees),), self._heard(opened.successor, ctx.now)
         if isinstance(opened, plain_session.Opened):
             return Step(after, plain=plain)
         return Step(after, plain=plain, keep=opened.keep, drop=opened.drop)
 
     def _with(self, inner: Inner, flight: Flight | None) -> Running:
         return Running(self.mechanism, self.peer, inner, self.began, self.retired, flight, self.hears)
+
+    def _heard(self, inner: Inner, now: int) -> Running:
+        """Who is heard is there after all, so only its age retires the session."""
+        retired = self.retired and now >= self.began + limits.SESSION_MS
+        return Running(self.mechanism, self.peer, inner, self.began, retired, None, self.hears)
 
     def _goodbye(self) -> bytes:
         return self.inner.marker
