@@ -21,7 +21,7 @@ from kexkit_noise.keys import KeyPair, key_pair
 from kexkit_noise.payload import PayloadV2
 from kexkit_noise.sessions import Running
 
-from tests.noise.meeting import NAMES, Meeting, mechanism, only, pair_of, put, refused, static_of
+from tests.noise.meeting import DAY_MS, NAMES, Meeting, mechanism, only, pair_of, put, refused, static_of
 
 ALL = pytest.mark.parametrize("name", NAMES)
 SENDS_STATIC = [name for name in NAMES if "k1k1" not in name]
@@ -316,6 +316,21 @@ def test_a_static_that_was_replaced_does_not_answer_either(name: str) -> None:
     before = pair.alice.state()
     assert isinstance(refused(lambda: pair.alice.receive(second)), Replayed)
     assert pair.alice.state() == before
+
+
+@ALL
+def test_the_last_static_of_a_peer_is_remembered_for_three_lives_of_a_session(name: str) -> None:
+    """Or as long as its statement runs, if that is shorter: what strangers make us keep goes."""
+    pair = pair_of(name)
+    Meeting(pair).all()
+    for party in (pair.alice, pair.bob):
+        (pin,) = [row for row_id, row in party.drawer.items() if row_id.startswith(b"pin/")]
+        assert pin.until == pair.clock.now + limits.PIN_MS == pair.clock.now + 3 * limits.SESSION_MS
+    pair.clock.now += 170 * DAY_MS
+    Meeting(pair).all()
+    for party in (pair.alice, pair.bob):
+        (pin,) = [row for row_id, row in party.drawer.items() if row_id.startswith(b"pin/")]
+        assert pin.until == static_of(pair.other(party)).stated.not_after * 1000
 
 
 @pytest.mark.parametrize("name", TELLS_STATIC)

@@ -94,7 +94,7 @@ class Answering(Handshaking):
             flight=None,
             ctx=ctx,
         )
-        return Step(running, keep={row: pin(stated)})
+        return Step(running, keep={row: pin(stated, ctx.now)})
 
     def _again(self, frame: bytes, ctx: Context) -> Step:
         """Message 1 once more: message 2 was lost, or somebody replays."""

@@ -93,7 +93,7 @@ class Calling(Handshaking):
             return Wants(frozenset((row,)))
         statement.check_pin(stated, have[row])
         step = self._third(got.state, ratchet, ctx)
-        return Step(step.session, step.frames, step.to, keep={row: pin(stated)})
+        return Step(step.session, step.frames, step.to, keep={row: pin(stated, ctx.now)})
 
     def _hinted(self, hint: PayloadV2) -> Step:
         """'That offer is outdated; this is the present one.' Anybody could say it: core checks who signed it."""

@@ -19,7 +19,7 @@ from typing import NoReturn
 from kexkit.api import Context, Guarantee, Row, Step
 from kexkit.errors import InvalidInput
 
-from kexkit_noise import statement
+from kexkit_noise import limits, statement
 from kexkit_noise.statement import Statement
 
 
@@ -38,5 +38,5 @@ class Handshaking:
         raise TypeError("a session is not pickled; store snapshot() where secrets are kept")
 
 
-def pin(stated: Statement) -> Row:
-    return Row(statement.pin_value(stated), stated.not_after * 1000)
+def pin(stated: Statement, now: int) -> Row:
+    return Row(statement.pin_value(stated), min(stated.not_after * 1000, now + limits.PIN_MS))

@@ -31,6 +31,10 @@ STATIC_GRACE_MS: Final = 33 * 24 * 3600 * 1000
 """A static that was replaced still answers: offers that name it live at most 30 days, their makers keep them for two
 more, and a day is for clocks."""
 
+PIN_MS: Final = 90 * 24 * 3600 * 1000
+"""How long a peer's last static is remembered: three lives of a session, so that whoever we talk to is never forgotten,
+and what strangers make us remember is."""
+
 # --- handshakes ------------------------------------------------------------------------------------------------------
 
 HANDSHAKE_MS: Final = 48 * 3600 * 1000

@@ -28,6 +28,7 @@ from kexkit_noise.statement import installation_bytes
 Inner: TypeAlias = HealingSession | PlainSession
 _FIXED: Final = Struct(">33s16sQB")
 _FLIGHT: Final = Struct(">BQ")
+_GOODBYE_BYTES: Final = 32
 
 
 @value(repr=False)
@@ -89,7 +90,7 @@ class Running:
         try:
             if self.retired:
                 raise InvalidInput("A session is worn out.", advice="Send in another session.")
-            if plaintext == self._goodbye():
+            if self._is_goodbye(plaintext):
                 raise InvalidInput("A text reads like the end of its session.")
             inner, frame = self._sealed(plaintext, ctx)
         except KexkitError as problem:  # its traceback has text and keys among its locals
@@ -109,7 +110,7 @@ class Running:
             raise refusal.with_traceback(None) from None
         if isinstance(opened, Wants):
             return opened
-        if compare_digest(opened.plaintext, self._goodbye()):
+        if self._is_goodbye(opened.plaintext):
             return Step(None)
         plain, after = (Plain(opened.plaintext, self.mechanism.guarantees),), self._heard(opened.successor, ctx.now)
         if isinstance(opened, plain_session.Opened):
@@ -123,6 +124,9 @@ class Running:
         """Who is heard is there after all, so only its age retires the session."""
         retired = self.retired and now >= self.began + limits.SESSION_MS
         return Running(self.mechanism, self.peer, inner, self.began, retired, None, self.hears)
+
+    def _is_goodbye(self, text: bytes) -> bool:
+        return len(text) == _GOODBYE_BYTES and compare_digest(text, self._goodbye())
 
     def _goodbye(self) -> bytes:
         return self.inner.marker
