@@ -92,8 +92,8 @@ class PlainSession:
     """of our next message"""
     top: int = field()
     """of the peer's next"""
-    seen: int = field()
-    """which of the messages below it have come: the lowest bit is the one just below"""
+    missing: int = field()
+    """which of the messages below it have not come: the lowest bit is the one just below"""
 
     @classmethod
     def begin(cls, split: Split, *, session: bytes, initiator: bool) -> PlainSession:
@@ -115,10 +115,10 @@ class PlainSession:
             raise StoreCorrupt("A stored session is damaged.")
         _, _, initiator, session, out, into, tags_out, tags_in = _FIXED.unpack_from(snapshot)
         n, top, window = _CHANGING.unpack_from(snapshot, _FIXED.size)
-        seen = int.from_bytes(window, "big")
-        if initiator > 1 or max(n, top) > limits.PLAIN_MESSAGES or seen >> min(top, limits.PLAIN_BEHIND):
+        missing = int.from_bytes(window, "big")
+        if initiator > 1 or max(n, top) > limits.PLAIN_MESSAGES or missing >> min(top, limits.PLAIN_BEHIND):
             raise StoreCorrupt("A stored session contradicts itself.")
-        return cls(_fixed(session, bool(initiator), out, into, tags_out, tags_in), n, top, seen)
+        return cls(_fixed(session, bool(initiator), out, into, tags_out, tags_in), n, top, missing)
 
     # --- what it is ---
 
@@ -152,7 +152,7 @@ class PlainSession:
         return self.n >= limits.PLAIN_MESSAGES
 
     def snapshot(self) -> bytes:
-        window = self.seen.to_bytes(_WINDOW_BYTES, "big")
+        window = self.missing.to_bytes(_WINDOW_BYTES, "big")
         body = self.fixed.packed + _CHANGING.pack(self.n, self.top, window)
         return body + crc32(body).to_bytes(_SUM_BYTES, "big")
 
@@ -173,7 +173,7 @@ class PlainSession:
             raise InvalidInput("A session is worn out.", advice="Send in another session.")
         tag = sha256(fixed.tags_out + _NUMBER.pack(n)).digest()[:NAMETAG_BYTES]
         sealed = fixed.out.encrypt(_NONCE.pack(n), pad(plaintext), tag)
-        return PlainSession(fixed, n + 1, self.top, self.seen), _HEAD.pack(tag, 0, len(sealed)) + sealed
+        return PlainSession(fixed, n + 1, self.top, self.missing), _HEAD.pack(tag, 0, len(sealed)) + sealed
 
     def open(self, frame: bytes) -> Opened:
         """The text and the successor. Raises Refusal, and then nothing has changed: Malformed, Limit, NotMine (no place
@@ -196,9 +196,9 @@ class PlainSession:
         except KexkitError as error:
             raise error.with_traceback(None) from None
         if n >= top:
-            seen = (self.seen << (n - top + 1) | 1) & _WINDOW
-            return Opened(PlainSession(fixed, self.n, n + 1, seen), body)
-        return Opened(PlainSession(fixed, self.n, top, self.seen | 1 << (top - 1 - n)), body)
+            missing = (self.missing << (n - top + 1) | (1 << (n - top + 1)) - 2) & _WINDOW
+            return Opened(PlainSession(fixed, self.n, n + 1, missing), body)
+        return Opened(PlainSession(fixed, self.n, top, self.missing ^ 1 << (top - 1 - n)), body)
 
     def _tag(self, n: int) -> bytes:
         return sha256(self.fixed.tags_in + _NUMBER.pack(n)).digest()[:NAMETAG_BYTES]
@@ -215,8 +215,7 @@ class PlainSession:
 
     def _open_places(self) -> Iterator[int]:
         """All but the next: those that later ones overtook, the last first, then those further on."""
-        top = self.top
-        missing = ~self.seen & ((1 << min(top, limits.PLAIN_BEHIND)) - 1)
+        top, missing = self.top, self.missing
         while missing:
             lowest = missing & -missing
             yield top - lowest.bit_length()
