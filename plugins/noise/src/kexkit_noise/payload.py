@@ -12,7 +12,6 @@ One encoding a value: what js, nim or go let pass (wrong ids, wrong lengths, tra
 
 from __future__ import annotations
 
-from hmac import compare_digest
 from typing import Final
 
 from attrs import field
@@ -74,12 +73,9 @@ def pad(plaintext: bytes) -> bytes:
 
 
 def unpad(padded: bytes) -> bytes:
-    """Every byte of the padding is checked. The error is that of a failed authentication: there is one for both."""
+    """Every byte of the padding is checked. The error is that of a failed authentication: there is one for both. Time
+    tells nothing here: what is padded is authentic by now, or it came in clear."""
     count = padded[-1] if padded else 0
-    if (
-        len(padded) % PADDING_BYTES
-        or not 0 < count <= PADDING_BYTES
-        or not compare_digest(padded[-count:], _PADS[count])
-    ):
+    if len(padded) % PADDING_BYTES or not 0 < count <= PADDING_BYTES or not padded.endswith(_PADS[count]):
         raise Forged("A payload does not authenticate.")
     return padded[:-count]
