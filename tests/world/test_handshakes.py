@@ -7,6 +7,7 @@ from kexkit import _records as records
 from kexkit._transitions import State
 from kexkit.api import Guarantee
 from kexkit.events import SessionOpened, Waiting
+from kexkit.limits import HALF_OPEN_MS
 from kexkit.policy import Policy
 from kexkit.testing import Faults
 
@@ -148,7 +149,7 @@ def test_openings_of_nobody_expire_and_leave_nothing() -> None:
         world.bob.receive(first)
         assert len(world.bob.table("half")) == 1
         world.bob.queue.clear()
-        world.clock.now += 49 * HOUR
+        world.clock.now += HALF_OPEN_MS + HOUR
         while (due := world.bob.tick()) is not None and due <= world.bob.now():
             pass
         assert not world.bob.table("half")

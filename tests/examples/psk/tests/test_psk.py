@@ -65,6 +65,6 @@ def test_the_wire_format_is_the_one_that_was_published() -> None:
         == "00000199c82cc0003daa45c8c6545fdb9cbeebaf48b7deea70d9f1a1ffe193fe140719b8c04aa312"
     )
     assert sealed.hex() == (
-        "00000199c82cc000eed751359cd45b6dd8a3862a443e3ae90000000000000000ae4d0f1387045da7da90fb94aa7bd0f6"
-        "70be367993a91e88d8998fbbd53ad9df266a100921718d010849"
+        "00000199c82cc000eed751359cd45b6dd8a3862a443e3ae90000000000000000ae4d0f1387045da7da90fb94dc047ff3"
+        "9d45f30be6d694ce5f17cb5b4b26c8b355d6710151c0ce1a2d37"
     )
