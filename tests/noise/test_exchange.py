@@ -175,6 +175,18 @@ def test_a_repeated_first_message_is_answered_with_the_same_second_but_not_too_o
     assert len(pair.bob.sessions) == 1
 
 
+@ALL
+def test_only_the_same_first_message_is_a_repeated_one(name: str) -> None:
+    pair = pair_of(name)
+    first = Meeting(pair).first()
+    Meeting(pair).second(first)
+    answering = only(pair.bob, Answering)
+    pair.clock.now += limits.ANSWER_GAP_MS
+    for other in (first.frame[:-1] + bytes((first.frame[-1] ^ 1,)), first.frame + b"\0", first.frame[:16], b""):
+        with pytest.raises(NotMine):
+            answering.receive(other, {}, ctx=pair.bob.context)
+
+
 def test_a_first_message_is_repeated_less_often_than_it_is_answered() -> None:
     assert min(limits.RESEND_MS) > limits.ANSWER_GAP_MS
 
