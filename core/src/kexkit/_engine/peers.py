@@ -16,6 +16,8 @@ from kexkit.events import OfferSeen
 from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER, SESSIONS_PER_DEVICE, TARGETS
 
 NS_IN_MS = 1_000_000
+LATEST = 2**63 - 1
+"""What a row holds of a number. Times and numbers in offers are their makers', and may be anything."""
 
 
 @define
@@ -106,19 +108,20 @@ def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert) ->
     if device is None:
         return
     known = advert_of(device, mechanism)
-    if known is not None and (advert.epoch, advert.issued) <= (known.epoch, known.issued):
+    epoch, issued, expires = (min(number, LATEST) for number in (advert.epoch, advert.issued, advert.expires))
+    if known is not None and (epoch, issued) <= (known.epoch, known.issued):
         return
     if known is None:
         known = device.adverts.add(mechanism=mechanism)
         draft.events.append(OfferSeen(person.identity, advert.device.installation, mechanism))
-    elif advert.epoch > known.epoch:
+    elif epoch > known.epoch:
         for ref in device.sessions:
-            if ref.mechanism == mechanism and ref.epoch < advert.epoch and ref.state != State.OPENING:
+            if ref.mechanism == mechanism and ref.epoch < epoch and ref.state != State.OPENING:
                 ref.state = transitions.after(State(ref.state), Cause.OUTDATED)
     known.public = advert.public
-    known.epoch = advert.epoch
-    known.issued = advert.issued
-    known.expires = advert.expires
+    known.epoch = epoch
+    known.issued = issued
+    known.expires = expires
     known.traits[:] = sorted(advert.traits)
     person.changed = True
 
