@@ -20,7 +20,7 @@ _SETTINGS = frozenset({"mechanisms", "psk"})
 
 @hookimpl
 def kexkit_key_exchanges(config: Mapping[str, str]) -> list[KeyExchange]:
-    """Settings: `mechanisms`, names with commas between them, best first; `psk`, 64 hexadecimal digits, for XXpsk0."""
+    """Settings: `mechanisms`, names with commas between them; `psk`, 64 hexadecimal digits, for XXpsk0."""
     if unknown := sorted(config.keys() - _SETTINGS):
         raise InvalidInput(f"noise knows no setting named {', '.join(unknown)}.", advice="Remove it.")
     from kexkit_noise.exchange import BY_DEFAULT, NoiseExchange
