@@ -35,6 +35,7 @@ from tests.attacks.negotiation_sides import (
 ROUNDS = 3
 """sessions that an initiator begins at most: one for each view it can have, none of which comes back"""
 
+UNANSWERED = (State.PROVISIONAL, State.STALE)
 BARE, STALE, CURRENT, EDITED = b"bare", b"stale", b"current", b"edited"
 
 
@@ -159,10 +160,7 @@ class Case:
         before = scene.view
         if before is None or before.names == view.names:
             return scene._replace(view=view)
-        mine = (
-            session._replace(state=after(session.state, Cause.REFUSED)) if binds_older(session, view) else session
-            for session in scene.mine
-        )
+        mine = (given_up(session) if binds_older(session, view) else session for session in scene.mine)
         return scene._replace(view=view, mine=tuple(mine), failures=0, gone=frozenset())
 
     # --- the initiator -----------------------------------------------------------------------------------------------
@@ -226,7 +224,7 @@ class Case:
     def hear_answer(self, scene: Scene, number: int, ruling: object) -> Scene | None:
         """`confirming._hear_as_initiator`."""
         session = scene.mine[number]
-        if session.state is not State.PROVISIONAL:
+        if session.state not in UNANSWERED:
             return None
         if ruling is None:
             if self.rules.confirms and session.view.digest != BARE:
@@ -236,8 +234,6 @@ class Case:
             current = View(CURRENT, self.responder.names, 2)
             if scene.view is None or scene.view.seq < current.seq:
                 scene = self.noted(scene, current)
-        if scene.mine[number].state is not State.PROVISIONAL:
-            return None
         return self.go_on(self.moved(scene, number, Cause.CONFIRMED if ruling is Ruling.ACCEPTED else Cause.REFUSED))
 
     # --- the responder -----------------------------------------------------------------------------------------------
@@ -343,6 +339,12 @@ class Case:
         if session.name in BINDING and self.names_of(session.view.digest) != self.responder.names:
             return None
         return self.hear_confirm(scene, begun, session, stripped=True)
+
+
+def given_up(session: Mine) -> Mine:
+    """What the responder may have accepted is still heard."""
+    cause = Cause.REFUSED if session.state is State.OPENING else Cause.OUTDATED
+    return session._replace(state=after(session.state, cause))
 
 
 def binds_older(session: Mine, view: View) -> bool:

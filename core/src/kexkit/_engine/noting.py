@@ -9,7 +9,7 @@ from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine.allowance import Allowance
 from kexkit._engine.drawer import guarded
-from kexkit._engine.negotiating import forgiven
+from kexkit._engine.negotiating import effective, forgiven
 from kexkit._engine.peers import (
     NS_IN_MS,
     Person,
@@ -24,7 +24,7 @@ from kexkit._engine.peers import (
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel
-from kexkit._negotiation import Confirming
+from kexkit._negotiation import choose
 from kexkit._transitions import Cause, State
 from kexkit._wire.offers import SignedOffer, check_signature, read
 from kexkit.api import Advert, Device, Guarantee, KeyExchange
@@ -110,7 +110,7 @@ def _note_offer(
     if gone:
         draft.events.append(OfferShrunk(person.identity, device.installation, gone))
     if names != list(device.offered) or device.offer_seq < device.pin or device.attempts:
-        _give_up_openings(draft, person, device, offer, setting, moment)
+        _give_up_openings(draft, person, device, offer, names, setting, moment)
         awaken(draft, person.identity, moment)
         forgiven(device)
     device.offer_seq = body.seq
@@ -124,19 +124,27 @@ def _note_offer(
 
 
 def _give_up_openings(
-    draft: Draft, person: Person, device: records.PeerDevice, offer: SignedOffer, setting: Setting, moment: Moment
+    draft: Draft,
+    person: Person,
+    device: records.PeerDevice,
+    offer: SignedOffer,
+    names: list[str],
+    setting: Setting,
+    moment: Moment,
 ) -> None:
-    """They now offer something else. A session whose transcript binds the older offer can never be accepted."""
+    """They now offer something else. A handshake whose transcript binds the older offer can no longer be accepted. What
+    they have not confirmed they may have accepted before, so it is still heard; what was said in it is said again."""
+    choice = choose(effective(device, setting), tuple(names))
     for ref in device.sessions:
-        exchange = setting.by_name.get(ref.mechanism)
-        unheard = ref.ours and State(ref.state) in (State.OPENING, State.PROVISIONAL)
-        if exchange is None or not unheard or ref.offer == offer.digest:
+        exchange, state = setting.by_name.get(ref.mechanism), State(ref.state)
+        if exchange is None or not ref.ours or state not in (State.OPENING, State.PROVISIONAL):
             continue
-        if Guarantee.BINDS in exchange.guarantees:
-            advance(person, ref, Cause.REFUSED)
-            ref.confirming = Confirming.SETTLED
-            draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")
+        outdated = Guarantee.BINDS in exchange.guarantees and ref.offer != offer.digest
+        if outdated:
+            advance(person, ref, Cause.REFUSED if state is State.OPENING else Cause.OUTDATED)
             draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+        if outdated or ref.mechanism != choice:
+            draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")
 
 
 def _contradiction(person: Person, device: records.PeerDevice) -> NegotiationTrouble:

@@ -60,7 +60,8 @@ def confirmed(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> Non
     draft.events.append(
         SessionOpened(person.identity, device.installation, ref.mechanism, ref.id, ref.ours, talk.exchange.guarantees)
     )
-    _make_it_the_only_choice(draft, talk, setting, moment)
+    if State(ref.state) is State.OPEN:
+        _make_it_the_only_choice(draft, talk, setting, moment)
     awaken(draft, person.identity, moment)
 
 
