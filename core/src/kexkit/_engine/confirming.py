@@ -14,14 +14,14 @@ from kexkit._engine.judging import hear_as_responder
 from kexkit._engine.negotiating import answered_digest, failed
 from kexkit._engine.noting import note_offers
 from kexkit._engine.peers import advance
-from kexkit._engine.requests import Draft, Flow, Moment
+from kexkit._engine.requests import Draft, Flow, Moment, load_one
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Heard, Talk, confirmed, freeze, trouble
 from kexkit._negotiation import Confirming
 from kexkit._transitions import Cause, State
 from kexkit._wire import mvds
-from kexkit._wire.confirms import CONFIRM, VERDICT, Ruling, Verdict, kind_of, read_verdict
-from kexkit._wire.offers import bare_digest
+from kexkit._wire.confirms import CONFIRM, VERDICT, Ruling, Verdict, kind_of, read_confirm, read_verdict
+from kexkit._wire.offers import bare_digest, offer_digest
 from kexkit.api import Plain
 from kexkit.errors import ConfirmationConflict, ConfirmationMismatch, ConfirmationMissing, Refusal
 from kexkit.limits import QUIET_MS
@@ -93,9 +93,11 @@ def _take_verdict(
     except Refusal as refusal:
         heard.cause = str(refusal)
     if verdict.ruling is Ruling.ACCEPTED:
+        row = yield from load_one(draft, records.confirm_key(ref.id))
+        if row is not None:
+            device.told = offer_digest(read_confirm(row.value).offer)
         confirmed(draft, talk, setting, moment)
         return
-    yield from ()
     advance(talk.person, ref, Cause.REFUSED)
     ref.confirming = Confirming.SETTLED
     draft.remove(records.confirm_key(ref.id))

@@ -96,6 +96,7 @@ def _judge(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting,
     verdict = Verdict(ref.id, record_digest(raw), ruling, current.body.seq, current.digest, offers)
     draft.write(records.confirm_key(ref.id), encode_verdict(verdict))
     ref.record = verdict.record
+    device.told = current.digest if confirm.offer_digest == current.digest else b""
     if ruling is Ruling.ACCEPTED:
         confirmed(draft, talk, setting, moment)
     else:

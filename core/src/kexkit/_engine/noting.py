@@ -71,6 +71,8 @@ def note_offers(
     that is late, or early by a clock that is off, changes nothing, but a late one still tells that offers exist.
     """
     for raw in offers:
+        if any(raw == device.offer for device in person.record.devices):
+            continue  # it came again: nearly always
         offer = read(raw, expected_identity=person.identity)
         known = device_of(person, offer.body.installation)
         if known is not None and _is_old(known, offer):

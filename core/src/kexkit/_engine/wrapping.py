@@ -11,6 +11,7 @@ from kexkit._engine.peers import Person, device_of
 from kexkit._engine.requests import Channel, Departure, Draft, Flow, Moment, load_one
 from kexkit._engine.setting import Setting
 from kexkit._wire import payload26, topics
+from kexkit._wire.offers import offer_digest
 from kexkit._wire.protocol_message import Frame, ProtocolMessage, encode
 from kexkit.api import Carriage, Envelope
 from kexkit.errors import Limit
@@ -41,9 +42,15 @@ def own_channels(identity: bytes) -> tuple[Channel, ...]:
 
 
 def message_around(
-    draft: Draft, sealed: Sequence[Sealed], setting: Setting, *, public: bytes | None = None
+    draft: Draft,
+    sealed: Sequence[Sealed],
+    setting: Setting,
+    *,
+    public: bytes | None = None,
+    person: Person | None = None,
 ) -> Flow[ProtocolMessage]:
-    """Our present bundle and offer travel with every message, beside the frames."""
+    """Our present bundle travels with every message, beside the frames; so does our offer, until every device that the
+    message is for has confirmed to have it."""
     bundles: tuple[bytes, ...] = ()
     offers: tuple[bytes, ...] = ()
     if setting.slot is not None:
@@ -51,7 +58,8 @@ def message_around(
         bundles = (records.own_public(row.value),) if row is not None else ()
     if setting.negotiates:
         row = yield from load_one(draft, records.SIGNED_OFFER)
-        offers = (records.own_public(row.value),) if row is not None else ()
+        signed = records.own_public(row.value) if row is not None else b""
+        offers = (signed,) if signed and not (person is not None and _are_told(person, sealed, signed)) else ()
     slots: dict[str, bytes] = {}
     frames: list[Frame] = []
     for one in sealed:
@@ -60,6 +68,12 @@ def message_around(
         else:
             frames.append(Frame(one.installation, one.exchange.name, one.frame, one.answers))
     return ProtocolMessage(setting.me.installation, bundles, slots, public, offers, tuple(frames))
+
+
+def _are_told(person: Person, sealed: Sequence[Sealed], signed: bytes) -> bool:
+    digest = offer_digest(signed)
+    devices = [device_of(person, one.installation) for one in sealed]
+    return bool(devices) and all(device is not None and device.told == digest for device in devices)
 
 
 def envelopes_to(
@@ -79,7 +93,7 @@ def envelopes_to(
             texts.append(one)
     for group in (*groups, texts):
         if group:
-            message = yield from message_around(draft, group, setting)
+            message = yield from message_around(draft, group, setting, person=person)
             shared = person.identity != setting.me.identity and shares_topic(person, group)
             envelopes.append(envelope_to(person, message, moment, shared=shared, keys=keys))
     return envelopes

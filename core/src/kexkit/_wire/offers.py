@@ -12,6 +12,7 @@ compared is the caller's business; received bytes are kept and forwarded as they
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -93,6 +94,12 @@ def is_mechanism_name(name: str) -> bool:
 
 def digest(body: bytes) -> bytes:
     return tagged_digest(_LABEL, body)
+
+
+@lru_cache(maxsize=64)  # our own few, asked for with every message
+def offer_digest(signed: bytes) -> bytes:
+    """D of a signed offer that is known to be one."""
+    return digest(signed[:-_SIGNATURE])
 
 
 def bare_digest(identity: bytes, installation: str) -> bytes:
