@@ -163,6 +163,8 @@ def test_a_frame_cut_short_or_drawn_out_is_refused(place: str) -> None:
         assert reader.refuses(frame + more) is Malformed
     longer = frame[:67] + (len(frame) - 75 + 248).to_bytes(8, "little") + frame[75:] + bytes(248)
     assert reader.refuses(longer) is Forged
+    uneven = frame[:67] + (len(frame) - 75 + 16).to_bytes(8, "little") + frame[75:] + bytes(16)
+    assert reader.refuses(uneven) is Malformed
     assert reader.open(frame) == b"text"
 
 
@@ -235,6 +237,24 @@ def test_a_ratchet_key_that_comes_back_or_does_not_change_is_refused(which: str)
     _, chain, _ = reference.root_step(turn.root, reference.agree(turn.sending.secret, public))
     frame = _sealed_by(pair.responder, public, chain)
     assert pair.initiator.refuses(frame) is (None if which == "new" else Forged)
+
+
+def test_a_chain_has_one_ratchet_key() -> None:
+    """Its sender seals everything rightly, but for another key in a later header."""
+    pair = met()
+    sending = pair.initiator.value.ratchet.sending
+    assert isinstance(sending, Speaking)
+    sending.public = reference.public_of(stream("another")(32))  # type: ignore[misc]  # slots are open at run time
+    assert pair.responder.refuses(pair.initiator.seal(b"text")) is Forged
+
+
+def test_a_text_without_a_count_before_it_is_forged_although_it_authenticates() -> None:
+    for content in (b"", b"\0", bytes(3)):
+        pair = met()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(healing, "pad", lambda text, content=content: reference.padded(content))
+            frame = pair.initiator.seal(b"text")
+        assert pair.responder.refuses(frame) is Forged
 
 
 def test_our_own_first_ratchet_key_is_refused_as_the_peers() -> None:

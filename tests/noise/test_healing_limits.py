@@ -34,6 +34,15 @@ def test_a_chain_is_followed_to_its_thousandth_message(skipped: int, opens: bool
     assert us.kept_keys() == skipped
 
 
+@pytest.mark.parametrize("received", [1000, 999, 993])
+def test_however_much_of_a_chain_has_come_it_has_no_message_after_its_thousandth(received: int) -> None:
+    peer, us = far_ahead(received - 1)
+    us.open(peer.seal(b"the last that came", b"", bytes(12)).frame)
+    for _ in range(1000 - received):
+        peer.seal(b"lost", b"", bytes(12))
+    assert us.refuses(peer.seal(b"the thousand and first", b"", bytes(12)).frame) is NotMine
+
+
 @pytest.mark.parametrize(("length", "opens"), [(999, True), (1000, True), (1001, False)])
 def test_a_last_chain_is_followed_to_a_length_of_a_thousand(length: int, opens: bool) -> None:
     peer, us = far_ahead(0)
