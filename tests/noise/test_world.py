@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from kexkit.events import SessionOpened
 from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
 from kexkit_noise.mechanisms import MECHANISMS
 from kexkit_x3dh.exchange import X3DH
@@ -12,7 +13,7 @@ from kexkit_x3dh.exchange import X3DH
 from tests.noise.meeting import NAMES, mechanism
 from tests.world.mechanisms import Mechanism
 from tests.world.walking import TROUBLE, Walk
-from tests.world.world import World, a_world
+from tests.world.world import DAY, World, a_world
 
 WALKS = int(os.environ.get("KEXKIT_WALKS", "2"))
 ALONE = [
@@ -52,3 +53,25 @@ def test_texts_wait_for_the_handshake_and_then_leave_in_order(spoken: Mechanism)
 def test_two_peers_lose_nothing_and_double_nothing_on_a_bad_network_with_crashes(spoken: Mechanism, seed: int) -> None:
     with a_world(seed, spoken, faults=TROUBLE) as world:
         walk(world, 150)
+
+
+@pytest.mark.parametrize("spoken", [ALONE[0], ALONE[5], WITH_X3DH], ids=lambda spoken: spoken.name)
+def test_a_year_passes_over_sessions_statics_and_offers(spoken: Mechanism) -> None:
+    """Sessions wear out after 30 days and statics after 180, and nobody notices."""
+    with a_world(2, spoken) as world:
+        world.introduce()
+        statics = set()
+        for _ in range(29):
+            for who, whom in (("alice", "bob"), ("bob", "alice")):
+                world.send(who, whom)
+                world.settle()
+            world.quiesce(0)
+            world.must_agree()
+            person = world.alice.person(world.bob.me.identity)
+            adverts = [advert for device in person.devices for advert in device.adverts]
+            statics |= {advert.public[:32] for advert in adverts if advert.mechanism == spoken.main}
+            world.clock.now += 13 * DAY
+            world.settle()
+        opened = {event.session_id for event in world.alice.told_ever if isinstance(event, SessionOpened)}
+        assert len(opened) >= 10
+        assert len(statics) == 3
