@@ -183,11 +183,7 @@ class HealingSession:
             parts = frames.read(frame)
             tag, ratchet = parts[0], self.ratchet
             receiving = ratchet.receiving
-            if (
-                receiving is not None
-                and receiving.n < limits.CHAIN_MESSAGES
-                and receiving.header.tag(receiving.n) == tag
-            ):
+            if receiving is not None and receiving.expects(tag):
                 return self._open_ahead(parts, receiving, receiving.n, have, now)
             if isinstance(ratchet.sending, Speaking) and ratchet.next_receiving.first == tag:
                 return self._open_turned(parts, ratchet.sending, 0, have, now)
