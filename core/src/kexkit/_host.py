@@ -18,7 +18,7 @@ import pluggy
 from attrs import define, evolve, field, frozen
 
 from kexkit import hookspecs
-from kexkit._registry import mechanism_problem, short_name_problem
+from kexkit._registry import in_preference, mechanism_problem, short_name_problem
 from kexkit._shapes import shape_problem
 from kexkit.api import (
     API_VERSION,
@@ -65,7 +65,7 @@ class Plugins:
     """What the named plugins brought."""
 
     key_exchanges: tuple[KeyExchange, ...]
-    """in the order in which their plugins were named"""
+    """best first: this project's own in its order of preference, others in the place where their plugins were named"""
     stores: Mapping[str, StoreFactory]
     transports: Mapping[str, TransportFactory]
     commands: Mapping[str, CommandEntry]
@@ -99,7 +99,7 @@ def installed_plugins() -> tuple[PluginReport, ...]:
 
 
 def load_plugins(names: Iterable[str], config: Settings = NO_SETTINGS) -> Plugins:
-    """Load the named plugins, in that order. PluginError if none is usable, PluginDuplicate if two claim one name."""
+    """Load the named plugins. PluginError if none is usable, PluginDuplicate if two claim one name."""
     plugins = _load(names, config, _KINDS)
     if not any(report.state == "loaded" for report in plugins.reports):
         reasons = "; ".join(f"{report.owner}: {report.reason}" for report in plugins.reports)
@@ -199,8 +199,9 @@ class _Loading:
         self.owners[label, name] = report
 
     def plugins(self) -> Plugins:
+        exchanges = self.brought["key exchange"]
         return Plugins(
-            key_exchanges=tuple(self.brought["key exchange"].values()),
+            key_exchanges=tuple(exchanges[name] for name in in_preference(exchanges)),
             stores=MappingProxyType(self.brought["store"]),
             transports=MappingProxyType(self.brought["transport"]),
             commands=MappingProxyType(self.brought["command"]),

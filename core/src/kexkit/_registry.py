@@ -7,6 +7,7 @@ is unrelated to `x3dh/1`. `docs/mechanisms.md` is this table for people; a test 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from attrs import frozen
@@ -40,6 +41,17 @@ REGISTRY: Final = (
     *(entry for pattern in ("xk1", "xx", "k1k1", "xxpsk0") for entry in _noise(pattern)),
 )
 _OURS: Final = frozenset(entry.name for entry in REGISTRY)
+
+PREFERENCE: Final = ("healing-noise-xk1/1", "x3dh/1", "noise-xk1/1", "noise-xx/1")
+"""What an application that says nothing else prefers, best first: what heals and hides who begins, then what reaches a
+device that is offline, then what does not heal"""
+
+
+def in_preference(names: Iterable[str]) -> tuple[str, ...]:
+    """The same names: ours of PREFERENCE in its order, whatever plugins they came with, and each other in its place."""
+    given = tuple(names)
+    ranked = iter(sorted((name for name in given if name in PREFERENCE), key=PREFERENCE.index))
+    return tuple(next(ranked) if name in PREFERENCE else name for name in given)
 
 
 def mechanism_problem(name: object) -> str | None:

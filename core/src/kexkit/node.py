@@ -35,7 +35,7 @@ class Contact:
     added: bool
     """False: they wrote to us, and nobody has added them"""
     mechanisms: tuple[str, ...]
-    """what their devices advertise"""
+    """what their devices offer: of one device in its order, so that `choose` tells what both ends come to"""
 
 
 @frozen
@@ -182,9 +182,10 @@ def _page_end(identity: bytes, before: StoredText | int | None) -> bytes | None:
 
 
 def _contact(identity: bytes, peer: records.Peer) -> Contact:
-    names = {name for device in peer.devices for name in device.offered}
-    names |= {advert.mechanism for device in peer.devices for advert in device.adverts}
-    return Contact(identity, peer.name, peer.contact, tuple(sorted(names)))
+    names: list[str] = []
+    for device in peer.devices:  # where there is an offer, the bundle beside it says nothing more
+        names += device.offered if device.offer_seq else [advert.mechanism for advert in device.adverts]
+    return Contact(identity, peer.name, peer.contact, tuple(dict.fromkeys(names)))
 
 
 def _delivery(text: records.Text) -> Delivery:

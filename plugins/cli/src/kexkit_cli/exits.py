@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from kexkit import errors
 from kexkit.errors import (
+    ConfirmationConflict,
+    ConfirmationMismatch,
+    ConfirmationMissing,
+    DowngradeRefused,
     Forged,
     InvalidInput,
     KexkitError,
@@ -14,13 +19,18 @@ from kexkit.errors import (
     NoCommonMechanism,
     NoOffer,
     NotForThisDevice,
+    OfferEquivocation,
     OfferExpired,
     OfferForeign,
+    OfferMissing,
     OfferNotYetValid,
+    OfferRollback,
+    OfferStale,
     PeerError,
     PluginError,
     PolicyRefused,
     Replayed,
+    Unconfirmed,
     Unknown,
     UnknownPeer,
 )
@@ -46,10 +56,10 @@ MEANING = {
     Exit.FAILURE: "failure: the sentence on stderr says which",
     Exit.USAGE: "wrong usage, or an argument or setting that cannot be read",
     Exit.NOT_FOUND: "no such profile, or no such peer",
-    Exit.NOT_CONFIRMED: "not confirmed in time: the relay does not have it yet, or nothing came",
+    Exit.NOT_CONFIRMED: "not confirmed in time: it has not left yet, or nothing came",
     Exit.UNREADABLE: "a message came that could not be decrypted",
     Exit.UNTRUSTED: "an identity is not what it should be, or a signature does not verify",
-    Exit.REFUSED: "negotiation refused: by policy, or because no key exchange is common",
+    Exit.REFUSED: "negotiation refused: by policy, because no key exchange is common, or until you consent",
     Exit.PLUGIN: "a plugin is missing, incompatible or broken",
     Exit.INTERRUPTED: "interrupted",
 }
@@ -86,12 +96,21 @@ BY_ERROR: tuple[tuple[type[KexkitError], Exit], ...] = (
     (NotForThisDevice, Exit.UNREADABLE),
     (IdentityChanged, Exit.UNTRUSTED),
     (OfferForeign, Exit.UNTRUSTED),
+    (ConfirmationMismatch, Exit.UNTRUSTED),
     (Forged, Exit.UNTRUSTED),
+    (Unconfirmed, Exit.NOT_CONFIRMED),
+    (OfferMissing, Exit.NOT_CONFIRMED),
     (NoCommonMechanism, Exit.REFUSED),
     (PolicyRefused, Exit.REFUSED),
     (NoOffer, Exit.REFUSED),
     (OfferExpired, Exit.REFUSED),
     (OfferNotYetValid, Exit.REFUSED),
+    (OfferStale, Exit.REFUSED),
+    (OfferRollback, Exit.REFUSED),
+    (OfferEquivocation, Exit.REFUSED),
+    (ConfirmationMissing, Exit.REFUSED),
+    (ConfirmationConflict, Exit.REFUSED),
+    (DowngradeRefused, Exit.REFUSED),
     (PluginError, Exit.PLUGIN),
     (InvalidInput, Exit.USAGE),
     (Malformed, Exit.USAGE),
@@ -104,3 +123,10 @@ def exit_of(error: KexkitError) -> Exit:
         if isinstance(error, kind):
             return code
     return Exit.FAILURE
+
+
+def exit_of_cause(cause: str) -> Exit:
+    """Of a text that waits: the name of an error in `kexkit.errors`, or nothing. It is no failure of ours."""
+    kind = getattr(errors, cause, None)
+    found = exit_of(kind()) if isinstance(kind, type) and issubclass(kind, KexkitError) else Exit.NOT_CONFIRMED
+    return found if found is Exit.REFUSED else Exit.NOT_CONFIRMED

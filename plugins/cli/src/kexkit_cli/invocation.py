@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 DEFAULT_PROFILE = "default"
-DEFAULT_PLUGINS = ("x3dh", "sqlite", "relay")
+DEFAULT_PLUGINS = ("x3dh", "noise", "sqlite", "relay")
 
 
 class Invocation:
@@ -79,7 +79,7 @@ _SHARED = {
     "profile": _option("--profile", metavar="NAME", help="Which of your profiles (KEXKIT_PROFILE; default)."),
     "json": _option("--json", "with_json", is_flag=True, help="One JSON object on one line; streams: one a line."),
     "plugins": _option(
-        "--plugins", "with_plugins", metavar="A,B", help="Plugins to load (KEXKIT_PLUGINS; x3dh,sqlite,relay)."
+        "--plugins", "with_plugins", metavar="A,B", help="Plugins to load (KEXKIT_PLUGINS; x3dh,noise,sqlite,relay)."
     ),
     "relay": _option("--relay", "with_relay", metavar="URL", help="The relay (KEXKIT_RELAY; ws://127.0.0.1:8765)."),
     "quiet": _option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),

@@ -1,32 +1,48 @@
-"""What core will choose, told beforehand: of what the peer advertises, our first preference that the policy allows."""
+"""What can be told of a negotiation without one: what is offered here, and what a contact and we have in common.
+
+Which of those a text then leaves over is core's to say: it depends on the device, on its newest offer, and on what
+sessions with it gave before.
+"""
 
 from __future__ import annotations
 
-from kexkit import Contact, Guarantee, Plugins, Policy
+from collections.abc import Sequence
+
+from kexkit import Contact, Guarantee, Policy
 from kexkit.api import KeyExchange
 from kexkit.errors import NoCommonMechanism
 
 
-def allowed(plugins: Plugins, policy: Policy) -> list[KeyExchange]:
-    """Those of ours that may be used at all."""
-    return [one for one in plugins.key_exchanges if policy.allows(one.name) and policy.require in one.guarantees]
+def offered(exchanges: Sequence[KeyExchange], policy: Policy) -> tuple[str, ...]:
+    """The names that stand in our offer, in its order: what policy allows."""
+    return tuple(one.name for one in exchanges if policy.allows(one.name) and policy.require in one.guarantees)
 
 
-def usable(contact: Contact, plugins: Plugins, policy: Policy) -> list[KeyExchange]:
-    """Best first."""
-    return [one for one in allowed(plugins, policy) if one.name in contact.mechanisms]
+def common(contact: Contact, exchanges: Sequence[KeyExchange], policy: Policy) -> tuple[str, ...]:
+    """What both of us offer, in our order."""
+    return tuple(name for name in offered(exchanges, policy) if name in contact.mechanisms)
 
 
-def check_common(contact: Contact, plugins: Plugins, policy: Policy, name: str) -> None:
+def check_common(contact: Contact, exchanges: Sequence[KeyExchange], policy: Policy, name: str) -> None:
     """Raise where nothing can ever be sealed as things stand; a peer of whom nothing is known yet may turn up."""
-    if not contact.mechanisms or usable(contact, plugins, policy):
+    if not contact.mechanisms or common(contact, exchanges, policy):
         return
-    ours = ", ".join(one.name for one in allowed(plugins, policy)) or "none"
-    weak = [one.name for one in plugins.key_exchanges if one.name in contact.mechanisms and policy.allows(one.name)]
+    ours = ", ".join(offered(exchanges, policy)) or "none"
+    weak = [one.name for one in exchanges if one.name in contact.mechanisms and policy.allows(one.name)]
     advice = "Nothing was sent. Enable a plugin for one of them with --plugins."
     if weak:
         advice = f"Nothing was sent. {weak[0]} gives no forward secrecy: --without-forward-secrecy allows it."
     raise NoCommonMechanism(f"{name} offers {', '.join(contact.mechanisms)}; allowed here: {ours}.", advice=advice)
+
+
+def family(name: str) -> str:
+    """'psk' of 'psk@example.org/1', and 'noise-xk1' of 'noise-xk1/1'."""
+    return name.partition("/")[0].partition("@")[0]
+
+
+def is_called(name: str, wanted: str) -> bool:
+    """By its whole name, by its name without a version, or by a family that it is of: 'noise' for 'noise-xk1/1'."""
+    return wanted in (name, name.partition("/")[0], family(name)) or family(name).startswith(f"{wanted}-")
 
 
 def guarantee_names(grade: Guarantee) -> list[str]:

@@ -8,9 +8,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import frozen
-from kexkit import WITHOUT_FORWARD_SECRECY, Node, Plugins, Policy, load_plugins, open_node
-from kexkit.api import Transport
+from attrs import evolve, frozen
+from kexkit import (
+    STRICT,
+    WITHOUT_FORWARD_SECRECY,
+    Downgrade,
+    FirstFlight,
+    Node,
+    Plugins,
+    Policy,
+    load_plugins,
+    open_node,
+)
+from kexkit.api import KeyExchange, Transport
 from kexkit.errors import PluginMissing
 
 from kexkit_cli.console import Console
@@ -20,6 +30,7 @@ from kexkit_cli.offline import Offline
 from kexkit_cli.people import short
 from kexkit_cli.places import CONFIG_NAME
 from kexkit_cli.profiles import Config, Profile, enabled_plugins, the_profile
+from kexkit_cli.safe_text import safe
 
 DEFAULT_RELAY = "ws://127.0.0.1:8765"
 T = TypeVar("T")
@@ -31,6 +42,8 @@ class Opened:
 
     node: Node
     plugins: Plugins
+    exchanges: tuple[KeyExchange, ...]
+    """best first; policy may forbid some"""
     profile: Profile
     policy: Policy
     transport: str
@@ -91,7 +104,30 @@ def chosen_transport(plugins: Plugins, config: Config, relay: str | None) -> tup
 
 
 def policy_of(config: Config, *, without_forward_secrecy: bool = False) -> Policy:
-    return Policy() if config.forward_secrecy and not without_forward_secrecy else WITHOUT_FORWARD_SECRECY
+    policy = STRICT if config.strict else Policy()
+    if without_forward_secrecy or not config.forward_secrecy:
+        policy = evolve(policy, require=WITHOUT_FORWARD_SECRECY.require)
+    if config.first_flight is not None:
+        policy = evolve(policy, first_flight=FirstFlight(config.first_flight))
+    if config.downgrade is not None:
+        policy = evolve(policy, downgrade=Downgrade(config.downgrade))
+    if config.mechanisms is not None:
+        policy = evolve(policy, mechanisms=frozenset(config.mechanisms))
+    return policy
+
+
+def preferred(plugins: Plugins, config: Config) -> tuple[KeyExchange, ...]:
+    """All that are loaded, best first: what the profile names before the others, which its policy then forbids."""
+    named = config.mechanisms or ()
+    here = {exchange.name: exchange for exchange in plugins.key_exchanges}
+    for name in named:
+        if name not in here:
+            raise PluginMissing(
+                f"The profile allows {safe(name)!r}, and no plugin that is enabled brings it; "
+                f"there are: {', '.join(here)}.",
+                advice="See: kexkit plugins list; some plugins bring more when their settings say so.",
+            )
+    return tuple(here[name] for name in [*named, *(name for name in here if name not in named)])
 
 
 @asynccontextmanager
@@ -110,6 +146,7 @@ async def opened_at(
     invocation: Invocation, console: Console, profile: Profile, policy: Policy, *, online: bool
 ) -> AsyncIterator[Opened]:
     plugins = loaded_plugins(invocation, profile.config, console)
+    exchanges = preferred(plugins, profile.config)
     if invocation.verbose:
         _log_to_stderr()
     async with AsyncExitStack() as stack:
@@ -121,9 +158,9 @@ async def opened_at(
             name, settings = chosen_transport(plugins, profile.config, invocation.relay)
             transport = await stack.enter_async_context(plugins.transport(name).open(settings))
             over = f"{name} {settings.get('url', '')}".strip()
-        node = await stack.enter_async_context(open_node(store, transport, plugins.key_exchanges, policy=policy))
+        node = await stack.enter_async_context(open_node(store, transport, exchanges, policy=policy))
         _check_identity(node, profile)
-        yield Opened(node, plugins, profile, policy, over)
+        yield Opened(node, plugins, exchanges, profile, policy, over)
 
 
 def _check_identity(node: Node, profile: Profile) -> None:

@@ -7,10 +7,13 @@ import re
 from kexkit import Contact, Node, parse_contact_code
 from kexkit.errors import InvalidInput, Refusal, UnknownPeer
 
+from kexkit_cli.invocation import DEFAULT_PROFILE, Invocation
 from kexkit_cli.safe_text import safe
 
 SHORT = 10
 """hexadecimal digits of an identity that tell one's contacts apart"""
+_WORD = re.compile(r"[\w.-]+")
+"""a name that a shell takes as it is"""
 _PREFIX = re.compile(r"(?:0x)?(0[23][0-9a-f]{2,64})", re.IGNORECASE | re.ASCII)
 
 
@@ -21,6 +24,13 @@ def short(identity: bytes) -> str:
 def label(contact: Contact) -> str:
     """Safe to show."""
     return safe(contact.name) if contact.name else short(contact.identity)
+
+
+def consenting(invocation: Invocation, contact: Contact) -> str:
+    """The command that consents for them, with '{}' for what."""
+    profile = "" if invocation.profile == DEFAULT_PROFILE else f" --profile {invocation.profile}"
+    who = contact.name if _WORD.fullmatch(contact.name) else short(contact.identity)
+    return f"kexkit{profile} consent {who} {{}}"
 
 
 async def find(node: Node, wanted: str) -> Contact:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +36,12 @@ class Config:
     transport: str | None = None
     forward_secrecy: bool = True
     """False: also send where a later theft of keys would open the texts"""
+    mechanisms: tuple[str, ...] | None = None
+    """key exchanges allowed, best first; None: all that are loaded, in kexkit's order"""
+    strict: bool = False
+    """nothing leaves before the peer has confirmed the choice, and nothing gets weaker"""
+    first_flight: str | None = None
+    downgrade: str | None = None
     plugins: Mapping[str, Mapping[str, str]] = field(default=MappingProxyType({}), repr=False)
 
 
@@ -130,11 +136,15 @@ _TEMPLATE = """\
 name = {name}
 identity = "{identity}"
 # relay = "ws://127.0.0.1:8765"
-# load = ["x3dh", "sqlite", "relay"]    # plugins, key exchanges in order of preference
-# store = "sqlite"                      # needed only where plugins bring several
+# load = ["x3dh", "noise", "sqlite", "relay"]     # plugins
+# mechanisms = ["healing-noise-xk1/1", "x3dh/1"]  # key exchanges allowed, best first; left out: all that are loaded
+# store = "sqlite"                                # needed only where plugins bring several
 # transport = "relay"
-# forward_secrecy = true                # false: also send where a later theft of keys would open the texts
-# [plugins.NAME]                        # a plugin's own settings
+# forward_secrecy = true                          # false: also send where a later theft of keys would open the texts
+# first_flight = "send"                           # "hold": no text leaves before the peer has confirmed the choice
+# downgrade = "ask"                               # less than before: "refuse" it, "accept" it, or "ask"
+# strict = false                                  # true: hold, refuse, and hear no new device that makes no offers
+# [plugins.NAME]                                  # a plugin's own settings
 """
 
 
@@ -175,7 +185,10 @@ def parse_config(text: str, where: str) -> Config:
             known[key] = read(value)
         except ValueError as problem:
             raise InvalidInput(f"config.toml of {where}: {key} {problem}.") from None
-    return Config(**known)
+    config = Config(**known)
+    if config.strict and (config.first_flight, config.downgrade) != (None, None):
+        raise InvalidInput(f"config.toml of {where}: strict says what first_flight and downgrade are; leave them out.")
+    return config
 
 
 def _known_settings() -> str:
@@ -198,6 +211,15 @@ def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
         raise ValueError("is a list of names")
     return tuple(dict.fromkeys(value))
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"is one of {', '.join(words)}")
+        return str(value)
+
+    return read
 
 
 def _tables(value: Any) -> Mapping[str, Mapping[str, str]]:
@@ -223,6 +245,10 @@ _READERS = {
     "store": _text,
     "transport": _text,
     "forward_secrecy": _flag,
+    "mechanisms": _names,
+    "strict": _flag,
+    "first_flight": _one_of("send", "hold"),
+    "downgrade": _one_of("ask", "refuse", "accept"),
     "plugins": _tables,
 }
 

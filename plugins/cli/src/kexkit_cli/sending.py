@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 import anyio
-from attrs import define
-from kexkit import Delivery, DeliveryChanged, EventsMissed, Node, Sent, TransportTrouble, Waiting
+from attrs import define, field
+from kexkit import (
+    Delivery,
+    DeliveryChanged,
+    Event,
+    EventsMissed,
+    NegotiationTrouble,
+    Node,
+    Sent,
+    SessionOpened,
+    TransportTrouble,
+    Waiting,
+)
+
+from kexkit_cli.troubles import in_words, remedy, waits
 
 
 @define
 class Progress:
     """How far it has come, and what is in the way."""
 
+    name: str
+    """whom it is for"""
+    consenting: str
+    """how to consent for them, with '{}' for what"""
     delivery: Delivery = Delivery.QUEUED
     trouble: str = ""
+    cause: str = ""
+    """the error's name, where the text waits for more than the network"""
+    advice: str = ""
+    confirmed: str | None = None
+    """the mechanism of a session that both ends confirmed meanwhile"""
+    told: list[str] = field(factory=list)
+    """what else became known of the negotiation"""
+
+    def take(self, event: Event, sent: Sent) -> None:
+        if isinstance(event, Waiting) and event.message_id == sent.message_id:
+            self.trouble, self.cause = waits(event), event.cause
+            self.advice = remedy(event, self.consenting)
+        elif isinstance(event, TransportTrouble):
+            self.trouble, self.cause, self.advice = event.cause, "", ""
+        elif isinstance(event, SessionOpened) and event.peer == sent.peer:
+            self.confirmed = event.mechanism
+        elif isinstance(event, NegotiationTrouble) and event.peer == sent.peer:
+            said = f"{in_words(event, self.name)} {remedy(event, self.consenting)}"
+            self.told.append(said)
 
 
-async def follow(node: Node, sent: Sent, seconds: float) -> Progress:
+async def follow(node: Node, sent: Sent, seconds: float, progress: Progress) -> None:
     """Returns once it is stored, or the time is up."""
-    progress = Progress()
     with anyio.move_on_after(seconds):
         await _watch(node, sent, progress)
     progress.delivery = await node.delivery(sent.message_id)
-    return progress
 
 
 async def _watch(node: Node, sent: Sent, progress: Progress) -> None:
     async for event in node.events():
+        progress.take(event, sent)
         if isinstance(event, DeliveryChanged) and event.message_id == sent.message_id:
             if event.delivery is Delivery.STORED:
                 return
-        elif isinstance(event, Waiting) and event.message_id == sent.message_id:
-            progress.trouble = f"It waits: {event.reason}."
-        elif isinstance(event, TransportTrouble):
-            progress.trouble = event.cause
         elif isinstance(event, EventsMissed) and await node.delivery(sent.message_id) is Delivery.STORED:
             return

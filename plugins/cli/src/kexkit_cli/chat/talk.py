@@ -12,6 +12,8 @@ from kexkit import (
     DeliveryChanged,
     Event,
     EventsMissed,
+    NegotiationTrouble,
+    OfferShrunk,
     PeerMet,
     Question,
     SessionOpened,
@@ -25,18 +27,22 @@ from kexkit.errors import KexkitError
 from kexkit_cli.chat.face import Face
 from kexkit_cli.exits import Exit, NotConfirmed
 from kexkit_cli.limits import PARTING_SECONDS
+from kexkit_cli.negotiating import common
 from kexkit_cli.opening import Opened
 from kexkit_cli.people import check_name_is_free, label, short
 from kexkit_cli.profiles import checked_name
 from kexkit_cli.safe_text import safe
 from kexkit_cli.showing import Names
+from kexkit_cli.troubles import CONSENTS, consented, in_words, remedy, waits
 
+CONSENTING = "/consent {}"
 HELP = """\
 /quit        leave, as does Ctrl-D
 /name NAME   what you call them; it is told to nobody
 /who         who they are
 /code        your contact code
 /answer TEXT answers a question of the key exchange
+/consent weaker, bare, again or release: decides where a negotiation waits for you
 //...        a line that begins with a slash; Alt-Enter breaks a line
 Marks: · on its way, ✓ the relay has it, ! without forward secrecy, ↑ written before what stands above"""
 WEAK = (
@@ -63,6 +69,8 @@ class Talk:
         self._trouble = ""
         self._waiting = ""
         self._explained = False
+        self._met = False
+        """something of theirs has come, so a session may be confirmed; before, none can be"""
         self._clock = 0
         """of the newest text shown"""
 
@@ -72,6 +80,7 @@ class Talk:
             self._shown.add(text.message_id)
             self._clock = max(self._clock, text.clock)
             self._face.past(text, self._name)
+            self._met = self._met or not text.outgoing
             if text.outgoing and text.delivery is not Delivery.STORED:
                 self._on_its_way[text.message_id] = None
         async with anyio.create_task_group() as tasks:
@@ -86,7 +95,8 @@ class Talk:
 
     def _greet(self) -> None:
         contact = self._contact
-        over = f"over {', '.join(contact.mechanisms)}" if contact.mechanisms else "once their keys are found"
+        both = common(contact, self._work.exchanges, self._work.policy)
+        over = f"over {' or '.join(both)}" if both else "once their keys are found"
         who = f"{self._name} ({short(contact.identity)}…)" if contact.name else f"{short(contact.identity)}…"
         self._face.notice(f"You talk with {who}, {over}. /help tells more, Ctrl-D leaves.")
         if not contact.added:
@@ -149,6 +159,8 @@ class Talk:
             await self._answer(rest)
         elif command == "name":
             await self._rename(rest)
+        elif command == "consent":
+            await self._consent(rest)
         elif command in ("help", "h", "?"):
             self._face.notice(HELP)
         else:
@@ -172,6 +184,13 @@ class Talk:
         self._names.note(self._contact)
         self._name = label(self._contact)
         self._face.notice(f"They are {self._name} for you from now on.")
+
+    async def _consent(self, what: str) -> None:
+        if what not in CONSENTS:
+            self._face.notice(f"To what? /consent {', /consent '.join(CONSENTS)}.")
+            return
+        count = await self._node.consent(self._contact, CONSENTS[what])
+        self._face.notice(consented(self._name, CONSENTS[what], count))
 
     async def _answer(self, text: str) -> None:
         if self._question is None:
@@ -204,19 +223,30 @@ class Talk:
             self._delivered(event)
         elif isinstance(event, TransportTrouble):
             self._offline(event)
-        elif isinstance(event, Waiting) and ours and event.reason != self._waiting:
-            self._waiting = event.reason
-            self._face.notice(f"It waits: {event.reason}.")
-        elif isinstance(event, SessionOpened) and ours:
-            self._waiting = ""
-            self._face.notice(f"A session over {event.mechanism} is open.")
+        elif isinstance(event, (Waiting, SessionOpened, NegotiationTrouble, OfferShrunk)):
+            if ours:
+                self._negotiation(event)
         elif isinstance(event, PeerMet) and not ours:
             self._face.notice(f"{short(event.peer)}… wrote to you for the first time.")
         elif isinstance(event, EventsMissed):
             await self._catch_up()
 
+    def _negotiation(self, event: Waiting | SessionOpened | NegotiationTrouble | OfferShrunk) -> None:
+        if isinstance(event, Waiting):
+            if event.reason != self._waiting:
+                self._waiting = event.reason
+                self._face.notice(f"{waits(event)} {remedy(event, CONSENTING)}".rstrip())
+        elif isinstance(event, SessionOpened):
+            self._waiting = ""
+            self._met = True
+            self._face.notice(f"Both ends have confirmed: the session over {event.mechanism} is open.")
+        else:
+            advice = remedy(event, CONSENTING) if isinstance(event, NegotiationTrouble) else ""
+            self._face.notice(f"{in_words(event, self._name)} {advice}".rstrip())
+
     async def _hear(self, event: TextReceived | Unreadable) -> None:
         self._online()
+        self._met = True
         if isinstance(event, Unreadable):
             then = "it is kept, and tried again when something changes" if event.retried else "it is lost"
             self._face.notice(f"{self._name} sent something that cannot be decrypted: {event.cause}; {then}.")
@@ -240,6 +270,9 @@ class Talk:
         self._face.delivery(event.message_id, event.delivery)
         if event.delivery is Delivery.STORED:
             self._on_its_way.pop(event.message_id, None)
+            if event.peer == self._contact.identity and not self._met:
+                self._met = True  # said once
+                self._face.notice(f"Begun, and not confirmed yet: nothing of {self._name} has come so far.")
             self._news.set()
             self._online()
 

@@ -53,7 +53,7 @@ def chat(context: click.Context, peer: str | None, past: int, wait: float, weak:
 async def _chat(invocation: Invocation, console: Console, peer: str | None, past: int, wait: float, weak: bool) -> int:
     async with opened(invocation, console, online=True, without_forward_secrecy=weak) as work:
         contact = await find(work.node, peer) if peer is not None else await _somebody(work, console)
-        check_common(contact, work.plugins, work.policy, label(contact))
+        check_common(contact, work.exchanges, work.policy, label(contact))
         if _has_terminal(console):
             return await _in_terminal(work, contact, past, wait, console)
         face: Face = ForPrograms(console) if console.json else Piped(console)

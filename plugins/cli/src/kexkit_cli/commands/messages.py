@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import click
-from kexkit import Delivery, Event, Node, Question, StoredText, TextReceived, TransportTrouble, Unreadable
-from kexkit.errors import InvalidInput
+from kexkit import (
+    Delivery,
+    Event,
+    NegotiationTrouble,
+    Node,
+    OfferShrunk,
+    Question,
+    SessionOpened,
+    StoredText,
+    TextReceived,
+    TransportTrouble,
+    Unreadable,
+)
+from kexkit.errors import InvalidInput, UnknownPeer
 
 from kexkit_cli.console import Console
-from kexkit_cli.exits import Exit, MessageUnreadable, NotConfirmed
+from kexkit_cli.exits import Exit, MessageUnreadable, NotConfirmed, exit_of_cause
 from kexkit_cli.invocation import Command, Invocation, of
 from kexkit_cli.limits import TEXT_BYTES, WAIT_SECONDS
 from kexkit_cli.negotiating import check_common
 from kexkit_cli.opening import opened
-from kexkit_cli.people import find, label
+from kexkit_cli.people import consenting, find, label
 from kexkit_cli.safe_text import safe
-from kexkit_cli.sending import follow
+from kexkit_cli.sending import Progress, follow
 from kexkit_cli.showing import (
     NO_FORWARD_SECRECY,
     Names,
@@ -29,6 +42,7 @@ from kexkit_cli.showing import (
     stored_as_object,
     trouble_in_words,
 )
+from kexkit_cli.troubles import in_words, remedy
 
 weaker = click.option(
     "--without-forward-secrecy",
@@ -75,27 +89,37 @@ def _text_from_stdin() -> str:
 async def _send(invocation: Invocation, console: Console, peer: str, text: str, wait: float, weak: bool) -> int:
     async with opened(invocation, console, online=True, without_forward_secrecy=weak) as work:
         contact = await find(work.node, peer)
-        check_common(contact, work.plugins, work.policy, label(contact))
+        name = label(contact)
+        check_common(contact, work.exchanges, work.policy, name)
         sent = await work.node.send(contact, text)
-        progress = await follow(work.node, sent, wait)
-        stored = progress.delivery is Delivery.STORED
+        progress = Progress(name, consenting(invocation, contact))
+        await follow(work.node, sent, wait, progress)
+        for said in progress.told:
+            console.note(said)
         facts = {
             "message_id": sent.message_id.hex(),
             "peer": contact.identity.hex(),
             "name": contact.name,
             "delivery": progress.delivery.value,
+            "confirmed": progress.confirmed,
         }
-        if stored:
-            console.answer(facts, *([] if invocation.quiet else [f"Sent to {label(contact)}: the relay has it."]))
+        if progress.delivery is Delivery.STORED:
+            console.answer(facts, *([] if invocation.quiet else [f"Sent to {name}: the relay has it."]))
             return Exit.OK
-        late = NotConfirmed(
-            f"Not confirmed in {wait:g} seconds. {progress.trouble}".strip(),
-            advice="The text stays queued, and leaves with the next command that goes online.",
-        )
-        if console.json:
-            console.tell({**facts, "error": str(late), "exit": int(Exit.NOT_CONFIRMED)})
-        console.warn(str(late))
-        return Exit.NOT_CONFIRMED
+        return _late(console, facts, progress, wait)
+
+
+def _late(console: Console, facts: dict[str, Any], progress: Progress, wait: float) -> int:
+    """It is queued, and either the network or the negotiation is not as far."""
+    code = exit_of_cause(progress.cause)
+    stays = "The text stays queued, and leaves with the next command that goes online"
+    advice = f"{progress.advice} {stays}.".lstrip() if progress.advice else f"{stays} and finds the way free."
+    late = NotConfirmed(f"Not confirmed in {wait:g} seconds. {progress.trouble}".strip(), advice=advice)
+    if console.json:
+        waiting = {"waiting": progress.trouble, "cause": progress.cause, "advice": progress.advice}
+        console.tell({**facts, **waiting, "error": str(late), "exit": int(code)})
+    console.warn(str(late))
+    return code
 
 
 # --- listen ----------------------------------------------------------------------------------------------------------
@@ -152,10 +176,24 @@ class _Listening:
             self.console.raw(_line(event, await names.of(peer) if peer else "?", self.console) + "\n")
         if isinstance(event, TransportTrouble):
             self.console.note(trouble_in_words(event))
+        elif isinstance(event, (NegotiationTrouble, OfferShrunk)):
+            self.console.note(await self._of_negotiation(event, node, names))
+        elif isinstance(event, SessionOpened):
+            said = f"Both ends have confirmed a session over {event.mechanism}"
+            self.console.note(f"{said} ({await names.of(event.peer)}).")
         if isinstance(event, (TextReceived, Unreadable)):
             self.shown += 1
             self.unreadable += isinstance(event, Unreadable)
             await node.ack(event)
+
+    async def _of_negotiation(self, event: NegotiationTrouble | OfferShrunk, node: Node, names: Names) -> str:
+        words = in_words(event, await names.of(event.peer))
+        if isinstance(event, OfferShrunk):
+            return words
+        with suppress(UnknownPeer):
+            contact = await node.contact(event.peer)
+            return f"{words} {remedy(event, consenting(self.console.invocation, contact))}"
+        return words
 
 
 async def _listen(invocation: Invocation, listening: _Listening, seconds: float | None) -> None:

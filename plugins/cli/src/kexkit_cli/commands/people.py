@@ -1,4 +1,4 @@
-"""`add`, `contacts`: whom we know."""
+"""`add`, `contacts`, `consent`: whom we know, and what we allow for them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 import anyio
 import click
-from kexkit import Contact, Node, Plugins, Policy, parse_contact_code
+from kexkit import Contact, Node, parse_contact_code
 from kexkit.errors import InvalidInput, Malformed, UnknownPeer
 
 from kexkit_cli.console import Console
 from kexkit_cli.invocation import Command, Invocation, of
 from kexkit_cli.limits import CODE_BYTES
-from kexkit_cli.negotiating import usable
-from kexkit_cli.opening import opened
+from kexkit_cli.negotiating import common
+from kexkit_cli.opening import Opened, opened
 from kexkit_cli.people import check_name_is_free, find, label, short
 from kexkit_cli.profiles import checked_name
+from kexkit_cli.troubles import CONSENTS, consented
 
 
 @click.command(cls=Command)
@@ -50,9 +51,11 @@ async def _add(invocation: Invocation, console: Console, code: str, name: str) -
         if name:
             await check_name_is_free(work.node, name, identity)
         contact = await work.node.add(code, name=name)
-        facts = described(contact, work.plugins, work.policy)
-        offers = f"offers {', '.join(contact.mechanisms)}" if contact.mechanisms else "offers nothing known yet"
-        console.answer(facts, f"Added {label(contact)}  {contact.identity.hex()}", f"  {offers}; {facts['would_use']}")
+        console.answer(
+            described(contact, work),
+            f"Added {label(contact)}  {contact.identity.hex()}",
+            f"  {_offers_in_words(contact, work)}",
+        )
 
 
 async def _known_here(node: Node, text: str, malformed: Malformed) -> tuple[str, bytes]:
@@ -64,22 +67,22 @@ async def _known_here(node: Node, text: str, malformed: Malformed) -> tuple[str,
     return known.identity.hex(), known.identity
 
 
-def described(contact: Contact, plugins: Plugins, policy: Policy) -> dict[str, Any]:
-    chosen = usable(contact, plugins, policy)
-    if chosen:
-        would = f"{chosen[0].name} will be used"
-    elif contact.mechanisms:
-        would = "none of it is loaded and allowed here"
-    else:
-        would = "their keys will be looked for when you write"
+def described(contact: Contact, work: Opened) -> dict[str, Any]:
     return {
         "identity": contact.identity.hex(),
         "name": contact.name,
         "added": contact.added,
         "mechanisms": list(contact.mechanisms),
-        "mechanism": chosen[0].name if chosen else None,
-        "would_use": would,
+        "common": list(common(contact, work.exchanges, work.policy)),
     }
+
+
+def _offers_in_words(contact: Contact, work: Opened) -> str:
+    """Which of them is used is settled between the two devices, when a session begins."""
+    if not contact.mechanisms:
+        return "offers nothing known yet; their keys will be looked for when you write"
+    both = common(contact, work.exchanges, work.policy)
+    return f"offers {', '.join(contact.mechanisms)}; in common: {', '.join(both) or 'nothing that is allowed here'}"
 
 
 @click.command(cls=Command)
@@ -94,7 +97,7 @@ async def _contacts(invocation: Invocation, console: Console) -> None:
     async with opened(invocation, console) as work:
         known = sorted(await work.node.contacts(), key=lambda one: (not one.name, one.name.casefold(), one.identity))
         if console.json:
-            console.tell({"contacts": [described(one, work.plugins, work.policy) for one in known]})
+            console.tell({"contacts": [described(one, work) for one in known]})
             return
         if not known:
             console.note("You know nobody yet. Add people with: kexkit add CODE --name NAME")
@@ -102,3 +105,30 @@ async def _contacts(invocation: Invocation, console: Console) -> None:
         for one in known:
             stranger = "" if one.added else "  wrote to you, not added"
             console.say(f"{label(one):{width}}  {short(one.identity)}…  {', '.join(one.mechanisms) or '-'}{stranger}")
+
+
+@click.command(cls=Command)
+@click.argument("peer")
+@click.argument("what", type=click.Choice(list(CONSENTS)))
+@click.pass_context
+def consent(context: click.Context, peer: str, what: str) -> None:
+    """Decide for PEER where a negotiation stands still and waits for you. WHAT is one of:
+
+    \b
+    weaker   what is left to choose from may give less than before
+    bare     devices that make no offers (Status) may be written to though they confirm nothing
+    again    what failed to begin is tried again at once
+    release  texts that came over refused sessions are shown
+
+    What that sets free leaves, or is shown, with the next command that goes online.
+    """
+    invocation = of(context)
+    anyio.run(_consent, invocation, Console(invocation), peer, what)
+
+
+async def _consent(invocation: Invocation, console: Console, peer: str, what: str) -> None:
+    async with opened(invocation, console) as work:
+        contact = await find(work.node, peer)
+        count = await work.node.consent(contact, CONSENTS[what])
+        facts = {"peer": contact.identity.hex(), "name": contact.name, "consent": what, "count": count}
+        console.answer(facts, consented(label(contact), CONSENTS[what], count))

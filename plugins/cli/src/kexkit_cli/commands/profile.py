@@ -13,6 +13,7 @@ from kexkit.errors import InvalidInput
 from kexkit_cli.console import Console
 from kexkit_cli.exits import NoSuchProfile
 from kexkit_cli.invocation import DEFAULT_PROFILE, Command, Invocation, of
+from kexkit_cli.negotiating import offered
 from kexkit_cli.opening import Opened, chosen_store, chosen_transport, opened, opened_at, policy_of
 from kexkit_cli.profiles import Profile, checked_name, config_of, make_profile, the_profile, write_config
 
@@ -73,11 +74,14 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         "installation": work.node.installation,
         "profile": work.profile.name,
         "folder": str(work.profile.folder),
-        "mechanisms": [exchange.name for exchange in work.plugins.key_exchanges],
+        "mechanisms": [exchange.name for exchange in work.exchanges],
+        "offers": list(offered(work.exchanges, work.policy)),
         "store": store,
         "transport": transport,
         "url": settings.get("url"),
         "forward_secrecy": config.forward_secrecy,
+        "first_flight": work.policy.first_flight.value,
+        "downgrade": work.policy.downgrade.value,
     }
     if made:
         facts["made"] = True
@@ -92,6 +96,7 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         "device": work.node.installation,
         "speaks": ", ".join(facts["mechanisms"])
         + ("" if config.forward_secrecy else "  (also without forward secrecy)"),
+        "offers": ", ".join(facts["offers"]) or "nothing: the policy allows none of these",
         "keeps": f"in {store}",
         "sends": f"over {transport}" + (f"  {facts['url']}" if facts["url"] else ""),
     }

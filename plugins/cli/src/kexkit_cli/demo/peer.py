@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
-from attrs import define, field
+from attrs import define, field, frozen
 from kexkit import (
     Event,
     Guarantee,
+    NegotiationTrouble,
     Node,
     Plugins,
     Policy,
@@ -25,18 +26,30 @@ from kexkit import (
 )
 from kexkit.api import KeyExchange
 
+from kexkit_cli.negotiating import offered
+
 
 @define
 class Place:
-    """What both use: the plugins' things and how to open them."""
+    """What both use: stores, the transport, and how to open them."""
 
     plugins: Plugins
-    exchanges: tuple[KeyExchange, ...]
-    """in order of preference"""
-    policy: Policy
     store: str
     transport: str
     transport_settings: dict[str, str]
+
+
+@frozen
+class Terms:
+    """How one of them negotiates."""
+
+    exchanges: tuple[KeyExchange, ...]
+    """in order of preference"""
+    policy: Policy
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        return offered(self.exchanges, self.policy)
 
 
 @define(eq=False)
@@ -46,7 +59,8 @@ class Peer:
     name: str
     folder: Path
     place: Place
-    told: Callable[[Peer, TextReceived], None]
+    terms: Terms
+    told: Callable[[Peer, TextReceived | SessionOpened], None]
     node: Node | None = None
     identity: bytes = b""
     times: Counter[bytes] = field(factory=Counter)
@@ -73,7 +87,7 @@ class Peer:
                 place.plugins.transport(place.transport).open(dict(place.transport_settings))
             )
             self.node = await stack.enter_async_context(
-                open_node(store, transport, place.exchanges, policy=place.policy)
+                open_node(store, transport, self.terms.exchanges, policy=self.terms.policy)
             )
             self.identity = self.node.identity
             try:
@@ -103,10 +117,13 @@ class Peer:
             self.unreadable.append(event)
         elif isinstance(event, SessionOpened):
             self.sessions.append(event)
+            self.told(self, event)
         elif isinstance(event, Waiting):
             self.in_the_way = event.reason
         elif isinstance(event, TransportTrouble):
             self.in_the_way = event.cause
+        elif isinstance(event, NegotiationTrouble):
+            self.in_the_way = event.reason
 
     async def until(self, fulfilled: Callable[[], bool], patience: float) -> bool:
         """Wait for it. False: nothing at all has happened for `patience` seconds."""

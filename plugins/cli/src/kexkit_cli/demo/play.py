@@ -9,10 +9,9 @@ from typing import Protocol
 
 import anyio
 from attrs import frozen
-from kexkit import Delivery, Guarantee, TextReceived
-from kexkit.api import KeyExchange
+from kexkit import Delivery, Guarantee, SessionOpened, TextReceived, choose
 
-from kexkit_cli.demo.peer import Peer, Place
+from kexkit_cli.demo.peer import Peer, Place, Terms
 from kexkit_cli.limits import AWAY_SECONDS, NO_NEWS_SECONDS
 
 SAYINGS = (
@@ -25,6 +24,30 @@ WHILE_AWAY = ("Are you there?", "I keep writing.", "The relay keeps it for you."
 BACK = ("I am back, and I have all of it.", "Every one, and each only once.")
 
 
+@frozen
+class Choice:
+    """What both come to from both lists, and why."""
+
+    name: str
+    """empty: they have nothing in common"""
+    why: str
+
+    @classmethod
+    def of(cls, alice: tuple[str, ...], bob: tuple[str, ...], asked: str) -> Choice:
+        """`asked`: why Alice's list is what it is, where somebody asked for that."""
+        name = choose(alice, bob)
+        if name is None:
+            return cls("", "they have nothing in common")
+        common = [one for one in alice if one in bob]
+        if len(common) == 1:
+            why = "the only one that both offer"
+        else:
+            places = common.index(name) + 1, [one for one in bob if one in alice].index(name) + 1
+            why = f"of the {len(common)} that both offer, its worse place in the two lists is the best"
+            why += f": {places[0]} with Alice, {places[1]} with Bob"
+        return cls(name, f"{why}; {asked}" if asked else why)
+
+
 class Story(Protocol):
     """Who tells what happens."""
 
@@ -32,7 +55,15 @@ class Story(Protocol):
 
     def people(self, alice: Peer, bob: Peer, place: Place) -> None: ...
 
-    def negotiated(self, alice: Peer, code: str, offered: tuple[str, ...], chosen: KeyExchange, why: str) -> None: ...
+    def negotiated(self, alice: Peer, code: str, bobs: tuple[str, ...], choice: Choice) -> None: ...
+
+    def begun(self, alice: Peer) -> None:
+        """A session has begun, and nobody has confirmed it."""
+        ...
+
+    def confirmed(self, peer: Peer, event: SessionOpened) -> None:
+        """This one knows that both made the same choice."""
+        ...
 
     def came(self, peer: Peer, event: TextReceived) -> None: ...
 
@@ -74,27 +105,40 @@ class Report:
     seconds: float
     guarantees: Guarantee
     offers: dict[str, list[str]]
+    """what each was seen to offer by the other, best first"""
+    chosen: str
     why: str
+    confirmed: bool
+    """both ends opened one and the same session over what both lists come to"""
+    session: str
     store: str
     transport: str
 
     @property
     def good(self) -> bool:
-        return self.lost == 0 and self.duplicated == 0 and self.delivered == self.sent and self.unreadable == 0
+        whole = self.lost == 0 and self.duplicated == 0 and self.delivered == self.sent and self.unreadable == 0
+        return whole and self.confirmed
 
 
 class Play:
     """Alice and Bob."""
 
-    def __init__(self, place: Place, folder: Path, chosen: KeyExchange, why: str, story: Story) -> None:
+    def __init__(self, place: Place, folder: Path, alice: Terms, bob: Terms, asked: str, story: Story) -> None:
+        """`asked`: why Alice's terms are what they are, where somebody asked for that."""
         self.place = place
-        self.chosen = chosen
-        self.why = why
+        self.asked = asked
+        self.choice = Choice("", "they never met")
         self.story = story
-        self.alice = Peer("Alice", folder / "alice", place, story.came)
-        self.bob = Peer("Bob", folder / "bob", place, story.came)
+        self.alice = Peer("Alice", folder / "alice", place, alice, self._told)
+        self.bob = Peer("Bob", folder / "bob", place, bob, self._told)
         self.sent: dict[Peer, dict[bytes, str]] = {self.alice: {}, self.bob: {}}
         """who sent what, by message id"""
+
+    def _told(self, peer: Peer, event: TextReceived | SessionOpened) -> None:
+        if isinstance(event, TextReceived):
+            self.story.came(peer, event)
+        else:
+            self.story.confirmed(peer, event)
 
     async def perform(self, messages: int) -> Report:
         schedule = Schedule.of(messages)
@@ -112,6 +156,7 @@ class Play:
             await self._meet()
             story.scene("They talk")
             await self._talk(schedule.talk)
+            await self._confirmed()
         if schedule.offline:
             story.scene("Bob goes offline: his store is all that is left of him. Alice keeps writing")
             await self._write_to_nobody(schedule.offline)
@@ -126,13 +171,16 @@ class Play:
     async def _meet(self) -> None:
         code = await self.bob.at_work.contact_code()
         contact = await self.alice.at_work.add(code, name="Bob")
-        self.story.negotiated(self.alice, code, contact.mechanisms, self.chosen, self.why)
+        self.choice = Choice.of(self.alice.terms.offered, contact.mechanisms, self.asked)
+        self.story.negotiated(self.alice, code, contact.mechanisms, self.choice)
 
     async def _talk(self, messages: int) -> None:
         """By turns, each waiting for the other's text."""
         for number in range(messages):
             speaker, hearer = (self.alice, self.bob) if number % 2 == 0 else (self.bob, self.alice)
             await self._say(speaker, hearer, SAYINGS[number // 2 % len(SAYINGS)][number % 2])
+            if number == 0 and not (self.alice.sessions or self.bob.sessions):
+                self.story.begun(self.alice)
             await self._all_arrived(hearer)
 
     async def _write_to_nobody(self, messages: int) -> None:
@@ -158,6 +206,12 @@ class Play:
         if not await hearer.until(lambda: expected.keys() <= hearer.times.keys(), NO_NEWS_SECONDS):
             raise _Stuck
 
+    async def _confirmed(self) -> None:
+        """Both know it: neither has to take the other's word for what was offered."""
+        for peer in (self.alice, self.bob):
+            if not await peer.until(lambda peer=peer: bool(peer.sessions), NO_NEWS_SECONDS):  # type: ignore[misc]
+                raise _Stuck
+
     async def _offers(self) -> dict[str, list[str]]:
         """What each was seen to offer by the other."""
         seen = {}
@@ -175,9 +229,11 @@ class Play:
             delivered += sum(hearer.texts.get(message_id) == text for message_id, text in texts.items())
             duplicated += sum(times - 1 for times in hearer.times.values())
             forward_secret += sum(Guarantee.FORWARD_SECRECY in grade for grade in hearer.grades.values())
-        used = {session.mechanism for peer in (self.alice, self.bob) for session in peer.sessions}
+        opened = [{session.session_id: session for session in peer.sessions} for peer in (self.alice, self.bob)]
+        shared = [session for id, session in opened[0].items() if id in opened[1]]
+        used = sorted({session.mechanism for one in opened for session in one.values()})
         return Report(
-            mechanism=", ".join(sorted(used)) or "none",
+            mechanism=", ".join(used) or "none",
             sent=sent,
             delivered=delivered,
             lost=sent - delivered,
@@ -186,9 +242,12 @@ class Play:
             unreadable=len(self.alice.unreadable) + len(self.bob.unreadable),
             forward_secret=forward_secret,
             seconds=round(seconds, 3),
-            guarantees=self.chosen.guarantees,
+            guarantees=shared[0].guarantees if shared else Guarantee(0),
             offers=offers,
-            why=self.why,
+            chosen=self.choice.name,
+            why=self.choice.why,
+            confirmed=bool(shared) and used == [self.choice.name],
+            session=shared[0].session_id.hex() if shared else "",
             store=self.place.store,
             transport=self.place.transport,
         )

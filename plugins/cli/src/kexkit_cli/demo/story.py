@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import textwrap
 
-from kexkit import TextReceived
-from kexkit.api import KeyExchange
+from kexkit import Guarantee, SessionOpened, TextReceived
 
 from kexkit_cli.console import Console
 from kexkit_cli.demo.peer import Peer, Place
-from kexkit_cli.demo.play import Report
+from kexkit_cli.demo.play import Choice, Report
 from kexkit_cli.negotiating import in_words
 from kexkit_cli.people import short
 from kexkit_cli.safe_text import safe
@@ -17,6 +16,10 @@ from kexkit_cli.safe_text import safe
 SHOWN = 8
 """texts of a scene that are shown; the others are counted"""
 WIDTH = 88
+NO_FORWARD_SECRECY = (
+    "Whoever steals what either of them stores for the session can read all of it. The policy of this demo allows that, "
+    "since you asked for it; the default policy does not."
+)
 
 
 class Silence:
@@ -28,7 +31,13 @@ class Silence:
     def people(self, alice: Peer, bob: Peer, place: Place) -> None:
         return None
 
-    def negotiated(self, alice: Peer, code: str, offered: tuple[str, ...], chosen: KeyExchange, why: str) -> None:
+    def negotiated(self, alice: Peer, bob: Peer, code: str, choice: Choice) -> None:
+        return None
+
+    def begun(self, alice: Peer) -> None:
+        return None
+
+    def confirmed(self, peer: Peer, event: SessionOpened) -> None:
         return None
 
     def came(self, peer: Peer, event: TextReceived) -> None:
@@ -70,14 +79,30 @@ class Told:
         url = place.transport_settings.get("url", "")
         self.fact(place.transport, f"{url}  stores and forwards sealed envelopes".strip())
 
-    def negotiated(self, alice: Peer, code: str, offered: tuple[str, ...], chosen: KeyExchange, why: str) -> None:
+    def negotiated(self, alice: Peer, bob: Peer, code: str, choice: Choice) -> None:
         self.scene("Bob hands Alice his contact code, and that is all they share")
         self.fact("the code", f"{code[:32]}…  ({len(code)} characters)")
-        self.fact("Bob offers", ", ".join(offered))
-        self.fact("Alice speaks", ", ".join(exchange.name for exchange in alice.place.exchanges))
-        self.fact("chosen", chosen.name)
-        self.fact("why", why)
-        self.fact("it can give", in_words(chosen.guarantees))
+        self.fact("Bob offers", f"{', '.join(bob.terms.offered)}   best first, signed by him")
+        self.fact("Alice offers", f"{', '.join(alice.terms.offered)}")
+        self.fact("both choose", choice.name or "nothing")
+        self.fact("why", choice.why)
+        for exchange in alice.terms.exchanges:
+            if exchange.name == choice.name and Guarantee.FORWARD_SECRECY not in exchange.guarantees:
+                self.fact("beware", f"{exchange.name} gives NO forward secrecy. {NO_FORWARD_SECRECY}")
+
+    def begun(self, alice: Peer) -> None:
+        self.fact("begun", f"by {alice.name}, and not confirmed yet")
+
+    def confirmed(self, peer: Peer, event: SessionOpened) -> None:
+        """Whoever began it knows last: the other's answer says so."""
+        head = f"session {event.session_id.hex()[:SHOWN]}…"
+        if not event.ours:
+            self.fact(
+                f"{peer.name} agrees", f"{head}: from his own offer he comes to {event.mechanism} too, and says so"
+            )
+            return
+        self.fact(f"{peer.name} knows", f"{head}: both ends have confirmed {event.mechanism}")
+        self.fact("it gives", in_words(event.guarantees))
 
     def came(self, peer: Peer, event: TextReceived) -> None:
         """Told where it arrives."""
@@ -95,8 +120,10 @@ class Told:
     def end(self, report: Report) -> None:
         self._finish()
         self.console.raw("\n")
+        confirmed = ", confirmed by both" if report.confirmed else ", NOT confirmed by both"
         counts = f"{report.sent} sent, {report.delivered} delivered, {report.lost} lost, {report.duplicated} duplicated"
-        self.console.say(f"{counts}, in {report.seconds:.1f} s over {report.mechanism}.", "bold", *_colour(report))
+        over = f"over {report.mechanism}{confirmed}"
+        self.console.say(f"{counts}, in {report.seconds:.1f} s {over}.", "bold", *_colour(report))
         weak = report.delivered - report.forward_secret
         if weak:
             said = "came before the session had forward secrecy" if report.forward_secret else "had no forward secrecy"

@@ -1,0 +1,59 @@
+"""What is in the way of a negotiation, in words, with what a person can do about it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kexkit import Consent, NegotiationTrouble, OfferShrunk, Waiting
+
+CONSENTS: Final = {consent.name.lower(): consent for consent in Consent}
+"""as they are typed: 'weaker', 'bare', 'again', 'release'"""
+
+_REMEDIES: Final = {
+    "DowngradeNeedsConsent": (Consent.WEAKER, "Say that less is enough for them with: {}"),
+    "Unconfirmed": (Consent.BARE, "If theirs is an application that makes no offers, such as Status: {}"),
+    "NegotiationFailed": (Consent.AGAIN, "Try again at once with: {}"),
+}
+"""an error behind a text that waits -> what makes it go on"""
+_CHOSEN_AGAIN: Final = frozenset({"STALE", "NOT_BEST"})
+
+
+def remedy(event: Waiting | NegotiationTrouble, command: str) -> str:
+    """What to do, or nothing. `command` consents, with '{}' for what: 'kexkit consent alice {}'."""
+    if isinstance(event, Waiting):
+        if event.cause not in _REMEDIES:
+            return ""
+        consent, words = _REMEDIES[event.cause]
+        return words.format(command.format(consent.name.lower()))
+    if not event.mechanism:
+        return "A newer offer of theirs ends that."
+    if event.cause in _CHOSEN_AGAIN:
+        return "The choice is made again by itself."
+    release = command.format(Consent.RELEASE.name.lower())
+    return f"If texts were kept back with it, this shows them: {release}"
+
+
+def in_words(event: NegotiationTrouble | OfferShrunk, name: str) -> str:
+    """What stands in it comes from core, but for names of mechanisms: those are the peer's, and checked there."""
+    if isinstance(event, OfferShrunk):
+        return f"A device of {name} no longer offers {', '.join(event.gone)}."
+    if not event.mechanism:
+        return f"An offer of {name} cannot be used: {event.reason}"
+    return f"Trouble with a session of {name} over {event.mechanism}: {event.reason}"
+
+
+def waits(event: Waiting) -> str:
+    return f"It waits: {event.reason.rstrip('.')}."
+
+
+def consented(name: str, what: Consent, count: int) -> str:
+    """`count` is core's: devices, or texts."""
+    if what is Consent.RELEASE:
+        return f"{_counted(count, 'text')} of {name} will be shown." if count else f"No text of {name} was kept back."
+    if not count:
+        return f"No device of {name} is known yet; nothing was to be decided."
+    return f"Noted for {_counted(count, 'device')} of {name}: {what.value}."
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
