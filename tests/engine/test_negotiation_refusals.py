@@ -108,7 +108,7 @@ def test_where_the_transcript_binds_the_offer_a_stale_opening_makes_no_session_a
         assert not world.said("bob")
         world.leave("bob")
         world.read("alice")
-        assert world.states("alice", "bob") == {ONE: [State.REFUSED]}
+        assert world.states("alice", "bob") == {ONE: [State.STALE]}
         assert world.device("alice", "bob").offer_seq == world.offer_of("bob").body.seq
         world.settle()
         world.must_agree()
