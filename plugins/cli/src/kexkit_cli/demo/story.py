@@ -17,8 +17,8 @@ SHOWN = 8
 """texts of a scene that are shown; the others are counted"""
 WIDTH = 88
 NO_FORWARD_SECRECY = (
-    "Whoever steals what either of them stores for the session can read all of it. The policy of this demo allows that, "
-    "since you asked for it; the default policy does not."
+    "Whoever steals what either of them stores for the session can read all of it. The policy of this demo allows "
+    "that, since you asked for it; the default policy does not."
 )
 
 
@@ -31,7 +31,7 @@ class Silence:
     def people(self, alice: Peer, bob: Peer, place: Place) -> None:
         return None
 
-    def negotiated(self, alice: Peer, bob: Peer, code: str, choice: Choice) -> None:
+    def negotiated(self, alice: Peer, code: str, bobs: tuple[str, ...], choice: Choice) -> None:
         return None
 
     def begun(self, alice: Peer) -> None:
@@ -79,11 +79,11 @@ class Told:
         url = place.transport_settings.get("url", "")
         self.fact(place.transport, f"{url}  stores and forwards sealed envelopes".strip())
 
-    def negotiated(self, alice: Peer, bob: Peer, code: str, choice: Choice) -> None:
+    def negotiated(self, alice: Peer, code: str, bobs: tuple[str, ...], choice: Choice) -> None:
         self.scene("Bob hands Alice his contact code, and that is all they share")
         self.fact("the code", f"{code[:32]}…  ({len(code)} characters)")
-        self.fact("Bob offers", f"{', '.join(bob.terms.offered)}   best first, signed by him")
-        self.fact("Alice offers", f"{', '.join(alice.terms.offered)}")
+        self.fact("Bob offers", f"{', '.join(bobs)}   (best first, signed)")
+        self.fact("Alice offers", ", ".join(alice.terms.offered))
         self.fact("both choose", choice.name or "nothing")
         self.fact("why", choice.why)
         for exchange in alice.terms.exchanges:
@@ -95,11 +95,10 @@ class Told:
 
     def confirmed(self, peer: Peer, event: SessionOpened) -> None:
         """Whoever began it knows last: the other's answer says so."""
-        head = f"session {event.session_id.hex()[:SHOWN]}…"
+        head = f"session {short(event.session_id)}…"
         if not event.ours:
-            self.fact(
-                f"{peer.name} agrees", f"{head}: from his own offer he comes to {event.mechanism} too, and says so"
-            )
+            said = f"{head}: the choice, made again at this end, is {event.mechanism} too; the answer says so"
+            self.fact(f"{peer.name} agrees", said)
             return
         self.fact(f"{peer.name} knows", f"{head}: both ends have confirmed {event.mechanism}")
         self.fact("it gives", in_words(event.guarantees))
