@@ -11,6 +11,7 @@ from kexkit_noise.mechanisms import MECHANISMS
 from kexkit_x3dh.exchange import X3DH
 
 from tests.noise.meeting import NAMES, mechanism
+from tests.world import test_meetings
 from tests.world.mechanisms import Mechanism
 from tests.world.walking import TROUBLE, Walk
 from tests.world.world import DAY, World, a_world
@@ -53,6 +54,18 @@ def test_texts_wait_for_the_handshake_and_then_leave_in_order(spoken: Mechanism)
 def test_two_peers_lose_nothing_and_double_nothing_on_a_bad_network_with_crashes(spoken: Mechanism, seed: int) -> None:
     with a_world(seed, spoken, faults=TROUBLE) as world:
         walk(world, 150)
+
+
+@EACH
+def test_all_devices_of_a_person_show_the_same_texts_once(spoken: Mechanism) -> None:
+    """Own devices, too, have sessions with one another: of one identity, and of two installations."""
+    test_meetings.test_all_devices_of_a_person_show_the_same_texts_once(spoken)
+
+
+@pytest.mark.parametrize("seed", range(-1, -1 - WALKS, -1))
+def test_four_peers_lose_nothing_and_double_nothing(seed: int) -> None:
+    with a_world(seed, WITH_X3DH, faults=TROUBLE, names=("alice", "bob", "carol", "dave")) as world:
+        walk(world, 250)
 
 
 @pytest.mark.parametrize("spoken", [ALONE[0], ALONE[5], WITH_X3DH], ids=lambda spoken: spoken.name)
