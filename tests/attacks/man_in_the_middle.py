@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
+from typing import TypeVar
 
 from attrs import evolve
 from kexkit import _records as records
+from kexkit._engine.engine import Engine
+from kexkit._engine.setting import Setting
 from kexkit._negotiation import choose
 from kexkit._transitions import State
 from kexkit._wire import offers as wire
@@ -45,6 +48,7 @@ PAUSES = (SECOND, 61 * SECOND, 11 * 60 * SECOND, HOUR, 6 * HOUR, DAY)
 """long enough for what is tried again to be tried again"""
 ROUNDS = 300
 
+E = TypeVar("E", bound=Event)
 Hook = Callable[[str, Envelope], Sequence[Envelope]]
 """What becomes of an envelope of somebody's"""
 
@@ -159,7 +163,8 @@ class Middle:
 
     def offer_of(self, who: str) -> bytes:
         """What a device offers now, as it signed it."""
-        return records.own_public(self.peers[who].table(records.SIGNED_OFFER[0])[records.SIGNED_OFFER[1]])
+        row = self.peers[who].table(records.SIGNED_OFFER[0])[records.SIGNED_OFFER[1]]
+        return records.own_public(row.value)
 
     # --- what came of it ---------------------------------------------------------------------------------------------
 
@@ -195,7 +200,7 @@ class Middle:
                 found.add(event.cause)
         return found
 
-    def events(self, who: str, kind: type[Event]) -> list[Event]:
+    def events(self, who: str, kind: type[E]) -> list[E]:
         return [event for event in self.peers[who].told_ever if isinstance(event, kind)]
 
     def begun(self, who: str) -> list[str]:
@@ -277,3 +282,10 @@ def without_offers(code: ContactCode) -> ContactCode:
 
 def with_offers(*offers: bytes) -> Callable[[ContactCode], ContactCode]:
     return lambda code: evolve(code, offers=offers)
+
+
+def make_no_offers(peer: Peer) -> None:
+    """From now on, a program that knows nothing of negotiation, with the same keys."""
+    setting = Setting(peer.me, tuple(peer.mechanism.make()), peer.mechanism.policy, negotiates=False)
+    peer.engine = Engine(setting)
+    peer._look_at_everything()
