@@ -7,14 +7,16 @@ from kexkit._engine.peers import awaken, load_person, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome
 from kexkit._engine.setting import Setting
 from kexkit._engine.withholding import release
-from kexkit.errors import UnknownPeer
-from kexkit.policy import Consent
+from kexkit.errors import PolicyRefused, UnknownPeer
+from kexkit.policy import Consent, Downgrade
 
 
 def consent(peer: bytes, what: Consent, setting: Setting, moment: Moment) -> Flow[Outcome]:
     draft = Draft()
     if what is Consent.RELEASE:
         return draft.outcome((yield from release(draft, peer, setting, moment)))
+    if what is Consent.WEAKER and setting.policy.downgrade is Downgrade.REFUSE:
+        raise PolicyRefused("The policy takes nothing that gives less than before.")
     person = yield from load_person(draft, peer)
     if person.is_new:
         raise UnknownPeer()

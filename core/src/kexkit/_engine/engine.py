@@ -71,7 +71,10 @@ class Engine:
             if key[1] == self.setting.me.identity:
                 continue
             negotiated = self._keys.negotiated(key[1], moment)
-            if records.read_peer(row.value).contact:
+            person = records.read_peer(row.value)
+            if person.held:  # what is loaded, or allowed, may be more than before
+                draft.write(records.timer_key(moment.now, records.Timer.RETRY_HELD, key[1]), b"")
+            if person.contact:
                 contacts += [negotiated, contact_code_channel(key[1])]
             else:
                 strangers.append(negotiated)

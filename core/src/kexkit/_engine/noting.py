@@ -14,6 +14,7 @@ from kexkit._engine.peers import (
     NS_IN_MS,
     Person,
     advance,
+    advert_of,
     awaken,
     device_of,
     ensure_device,
@@ -179,6 +180,20 @@ def _note_entries(draft: Draft, person: Person, offer: SignedOffer, setting: Set
     if refusal is not None and not any(name in setting.by_name for name in names):
         raise refusal
     return names
+
+
+def recall_offer(draft: Draft, person: Person, device: records.PeerDevice, setting: Setting, moment: Moment) -> None:
+    """A mechanism may be loaded since their offer came: then what the offer says of it is read now."""
+    new = [setting.by_name[name] for name in device.offered if name in setting.by_name]
+    unread = {each.name for each in new if each is not setting.slot and advert_of(device, each.name) is None}
+    if not unread or not device.offer:
+        return
+    try:
+        names = _note_entries(draft, person, read(device.offer, expected_identity=person.identity), setting, moment)
+    except Refusal:
+        names = [name for name in device.offered if name not in unread]
+    device.offered[:] = names
+    person.changed = True
 
 
 def _read(exchange: KeyExchange, public: bytes, maker: Device, moment: Moment) -> tuple[Advert, ...]:

@@ -6,7 +6,8 @@ from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, ask_for_confirmation, attached, confirmation_alone
 from kexkit._engine.drawer import Fetched, ask, guarded, take
 from kexkit._engine.frames import Postponed, Sealed, flights, seal_in
-from kexkit._engine.negotiating import answered_digest, chosen, may_begin, opening_to
+from kexkit._engine.negotiating import answered_digest, chosen, may_begin, offered_by, opening_to
+from kexkit._engine.noting import recall_offer
 from kexkit._engine.peers import Person, add_session, advert_of, sealing_order, targets, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.setting import Setting
@@ -54,6 +55,7 @@ def _seal_for_device(
     setting: Setting,
     moment: Moment,
 ) -> Flow[list[Sealed | Postponed]]:
+    recall_offer(draft, person, device, setting, moment)
     try:
         exchange = chosen(device, setting)
     except (LocalError, Refusal) as reason:
@@ -149,8 +151,10 @@ def _meanwhile(
     setting: Setting,
     moment: Moment,
 ) -> Flow[list[Sealed | Postponed]]:
-    """Over an older session, while the one that replaces it is not there yet; else the text waits."""
-    older = [ref for ref in device.sessions if State(ref.state) is State.OPEN and ref.mechanism in setting.allowed]
+    """Over an older session that both still speak, while the one that replaces it is not there yet; else the text
+    waits."""
+    spoken = setting.allowed.intersection(offered_by(device, setting))
+    older = [ref for ref in device.sessions if State(ref.state) is State.OPEN and ref.mechanism in spoken]
     for ref in sorted(older, key=lambda ref: (-ref.rank, ref.id)):
         session = yield from live(draft, ref.id)
         if session is not None and setting.policy.permits(session.session.grade):

@@ -10,10 +10,10 @@ from kexkit._engine.negotiating import chosen, failed, forgiven
 from kexkit._engine.peers import Person, advance, awaken
 from kexkit._engine.requests import Draft, Moment
 from kexkit._engine.setting import Setting
-from kexkit._negotiation import Confirming, raised
+from kexkit._negotiation import Confirming, raised, weaker
 from kexkit._transitions import Cause, State
 from kexkit.api import Guarantee, KeyExchange, Plain, value
-from kexkit.errors import KexkitError, NoCommonMechanism, Refusal
+from kexkit.errors import DowngradeNeedsConsent, KexkitError, NoCommonMechanism, Refusal
 from kexkit.events import NegotiationTrouble, SessionOpened
 from kexkit.limits import QUIET_MS
 
@@ -55,6 +55,9 @@ def confirmed(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> Non
     ref.confirming = Confirming.SETTLED
     if not setting.negotiates:
         return
+    if weaker(talk.exchange.guarantees, Guarantee(device.floor)):
+        told = "It gives less than a session with this device gave before, and the policy accepts that."
+        draft.events.append(trouble(talk, DowngradeNeedsConsent.__name__, told))
     device.floor = raised(Guarantee(device.floor), talk.exchange.guarantees).value
     forgiven(device)
     draft.events.append(

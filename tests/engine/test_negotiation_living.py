@@ -1,0 +1,426 @@
+"""Chats that live on: a plugin is added, a policy tightened, both begin at once, and what there was is not given up."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from attrs import evolve
+from kexkit._engine.consenting import Consent
+from kexkit._transitions import State
+from kexkit._wire.confirms import Ruling
+from kexkit.api import Close, Guarantee
+from kexkit.errors import PolicyRefused
+from kexkit.events import NegotiationTrouble, OfferShrunk, SessionOpened, TextReceived, Unreadable, Waiting
+from kexkit.limits import QUIET_MS
+from kexkit.policy import WITHOUT_FORWARD_SECRECY, Downgrade, Policy
+from kexkit.testing import Faults
+
+from tests.engine.negotiating_peers import (
+    BARE,
+    FRAME,
+    HEALS,
+    KITS,
+    ONE,
+    SLOT,
+    SLOT_NAME,
+    TWO,
+    Kit,
+    Meeting,
+    Plugin,
+    loose,
+    meeting,
+    psk,
+)
+
+EACH = pytest.mark.parametrize("kit", KITS.values(), ids=list(KITS))
+BEFORE = {"frame": loose(ONE, HEALS), "bound": psk(ONE, HEALS), "slot": SLOT, "bare": BARE}
+AFTER = {"frame": loose(TWO, HEALS), "bound": psk(TWO, HEALS), "bare": BARE, "slot": SLOT}
+MOVES = [(old, new) for old, new in product(BEFORE, AFTER) if {old, new} not in ({"slot"}, {"bare"})]
+PAIRS = pytest.mark.parametrize(("old", "new"), MOVES, ids=[f"{old} to {new}" for old, new in MOVES])
+
+
+def name_of(plugin: Plugin) -> str:
+    return plugin.called or plugin.make().name
+
+
+def talked(world: Meeting) -> None:
+    """Both have added each other, and each has heard the other."""
+    world.introduce()
+    world.send("alice", "bob")
+    world.settle()
+    world.send("bob", "alice")
+    world.settle()
+    world.until_rest(1)
+
+
+def heard_of(world: Meeting, who: str, whom: str) -> None:
+    """An advertisement comes."""
+    world.give(who, world.offer_of(whom).received, of=whom)
+
+
+def last(world: Meeting, who: str) -> str:
+    """Over what the last text of a peer left."""
+    return [said.mechanism for said in world.said(who) if said.texts][-1]
+
+
+# --- an upgrade ------------------------------------------------------------------------------------------------------
+
+
+@PAIRS
+@pytest.mark.parametrize("who_is_upgraded", ["alice", "bob"])
+def test_a_chat_moves_to_what_was_added_and_nothing_is_lost_or_doubled(
+    old: str, new: str, who_is_upgraded: str
+) -> None:
+    small, large = Kit((BEFORE[old],)), Kit((AFTER[new], BEFORE[old]))
+    other = "bob" if who_is_upgraded == "alice" else "alice"
+    with meeting(1, small if who_is_upgraded == "alice" else large, small if other == "alice" else large) as world:
+        talked(world)
+        world.equip(who_is_upgraded, large)
+        world.quiesce(7)  # an advertisement comes, with Status's bundle where that is new
+        for _ in range(4):
+            world.send(who_is_upgraded, other)
+            world.send(other, who_is_upgraded)
+            world.until_rest(1)
+        for who, whom in [("alice", "bob"), ("bob", "alice")]:
+            states = world.states(who, whom)
+            assert State.OPEN in states[name_of(AFTER[new])]
+            assert set(states[name_of(BEFORE[old])]) == {State.STALE}
+            assert last(world, who) == name_of(AFTER[new])
+            assert not world.troubles(who)
+        world.quiesce()
+        world.must_agree()
+
+
+def test_the_new_session_names_the_one_that_it_replaces() -> None:
+    with meeting(2, Kit((psk(TWO), psk(ONE))), Kit((psk(ONE),))) as world:
+        talked(world)
+        (old,) = world.refs("alice", "bob")
+        world.equip("bob", Kit((psk(TWO), psk(ONE))))
+        heard_of(world, "alice", "bob")
+        world.send("alice", "bob")
+        confirm = next(said.confirm for said in world.said("alice") if said.confirm and said.mechanism == TWO)
+        assert confirm.previous == old.id
+
+
+def test_the_old_one_goes_on_until_the_new_one_is_open() -> None:
+    """The peer is switched off: not one text waits for the new session."""
+    new = Kit((psk(TWO), psk(ONE)))
+    with meeting(3, new, Kit((psk(ONE),))) as world:
+        talked(world)
+        world.equip("bob", new)
+        heard_of(world, "alice", "bob")
+        world.settle()
+        before = len(world.said("alice"))
+        for _ in range(30):
+            world.send("alice", "bob")
+        world.leave("alice")
+        said = world.said("alice")[before:]
+        assert [one.mechanism for one in said if one.texts] == [ONE] * 30
+        assert [one.mechanism for one in said if not one.texts] == [TWO]
+        assert not world.alice.table("waiting")
+        world.settle()
+        assert world.states("alice", "bob") == {ONE: [State.STALE], TWO: [State.OPEN]} == world.states("bob", "alice")
+        world.send("alice", "bob")
+        assert last(world, "alice") == TWO
+        world.settle()
+        world.must_agree()
+
+
+def test_what_is_under_way_in_the_old_one_is_still_heard_and_then_it_goes() -> None:
+    new = Kit((psk(TWO), psk(ONE)))
+    with meeting(4, new, Kit((psk(ONE),))) as world:
+        talked(world)
+        (old,) = world.refs("alice", "bob")
+        sent = [world.send("bob", "alice") for _ in range(3)]
+        late = world.leave("bob")
+        world.skip("alice")
+        world.equip("bob", new)
+        heard_of(world, "alice", "bob")
+        world.send("alice", "bob")
+        world.settle()
+        assert world.states("alice", "bob") == {ONE: [State.STALE], TWO: [State.OPEN]}
+        for envelope in late:
+            world.alice.receive(envelope)
+        assert set(sent) <= set(world.alice.history(world.bob.me.identity))
+        assert world.states("alice", "bob") == {ONE: [State.STALE], TWO: [State.OPEN]}, "hearing it revives nothing"
+        world.pass_time(QUIET_MS + 1)
+        assert old.id not in world.alice.table("session")
+        assert old.id not in world.bob.table("session")
+
+
+@pytest.mark.parametrize("seed", range(2))
+@PAIRS
+def test_an_upgrade_on_a_bad_network_and_over_restarts_loses_and_doubles_nothing(old: str, new: str, seed: int) -> None:
+    small, large = Kit((BEFORE[old],)), Kit((AFTER[new], BEFORE[old]))
+    with meeting(seed, small, large) as world:
+        talked(world)
+        world.network.set_faults(Faults(loss=0.2, duplication=0.2, reordering=0.3))
+        for turn in range(16):
+            if turn == 4:
+                world.equip("alice", large)
+            if turn > 4 and turn % 4 == 1:
+                world.crash(world.random.choice(["alice", "bob"]))
+            world.send(*world.random.choice([("alice", "bob"), ("bob", "alice")]))
+            world.settle()
+            world.clock.now += 40_000
+        world.quiesce(8)
+        world.must_agree()
+        world.quiesce(1)
+        for who, whom in [("alice", "bob"), ("bob", "alice")] * 2:
+            world.send(who, whom)
+            world.until_rest(1)
+        assert last(world, "alice") == last(world, "bob") == name_of(AFTER[new])
+
+
+def test_a_policy_that_forbids_the_old_one_stops_its_texts_at_once_and_they_wait() -> None:
+    both = Kit((psk(ONE), psk(TWO)))
+    with meeting(5, both, both) as world:
+        talked(world)
+        assert last(world, "alice") == ONE
+        only_two = Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO})))
+        world.equip("alice", only_two)
+        before = len(world.said("alice"))
+        for _ in range(3):
+            world.send("alice", "bob")
+        assert ONE not in {said.mechanism for said in world.said("alice")[before:]}
+        world.until_rest()
+        assert ONE not in {said.mechanism for said in world.said("alice")[before:]}
+        world.must_agree()
+        world.send("bob", "alice")
+        world.settle()
+        assert last(world, "bob") == TWO
+        assert world.told_of("bob", OfferShrunk)[-1].gone == (ONE,)
+
+
+def test_what_was_sent_over_what_the_policy_now_forbids_is_held_with_a_placeholder() -> None:
+    """Whoever forbids a mechanism does not trust what comes over it. The sender could not know: nothing is hidden."""
+    both = Kit((psk(ONE), psk(TWO)))
+    with meeting(6, both, both) as world:
+        talked(world)
+        world.send("bob", "alice")
+        world.leave("bob")
+        world.equip("alice", Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO}))))
+        world.until_rest()
+        assert [event.retried for event in world.alice.read_inbox() if isinstance(event, Unreadable)] == [True]
+        world.equip("alice", both)
+        world.until_rest()
+        world.must_agree()
+
+
+def test_a_policy_that_demands_more_moves_the_chat_to_what_gives_it() -> None:
+    kit = Kit((psk(ONE), psk(TWO, HEALS)))
+    with meeting(7, kit, kit) as world:
+        talked(world)
+        assert last(world, "alice") == ONE
+        world.equip("alice", Kit(kit.plugins, Policy()))
+        world.send("alice", "bob")
+        world.until_rest()
+        assert last(world, "alice") == TWO
+        world.must_agree()
+
+
+# --- both begin at once ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+@EACH
+def test_both_begin_at_once_and_go_on_in_one_session(kit: Kit, seed: int) -> None:
+    with meeting(seed, kit, kit) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.send("bob", "alice")
+        world.leave("alice")
+        world.leave("bob")
+        world.until_rest(2)
+        for _ in range(2):
+            world.send("alice", "bob")
+            world.settle()
+            world.send("bob", "alice")
+            world.settle()
+        ends = [[said.session for said in world.said(who) if said.texts][-1] for who in ("alice", "bob")]
+        assert ends[0] == ends[1], "each goes on in a session of its own"
+        assert not world.troubles("alice") + world.troubles("bob")
+        world.quiesce(1)
+        world.must_agree()
+
+
+@pytest.mark.parametrize("pair", [(FRAME, SLOT), (SLOT, BARE), (BARE, FRAME)], ids=["frame", "slot", "bare"])
+@pytest.mark.parametrize("seed", range(2))
+def test_both_begin_at_once_with_different_choices_and_the_best_is_left(pair: tuple[Plugin, Plugin], seed: int) -> None:
+    """Each knows an offer of the other that is out of date."""
+    first, second = pair
+    old = Kit((second,))
+    new = Kit((first, second))
+    with meeting(seed, old, old) as world:
+        world.introduce()
+        world.settle()
+        world.equip("alice", new)
+        world.equip("bob", new)
+        world.send("alice", "bob")
+        world.send("bob", "alice")
+        world.leave("alice")
+        world.leave("bob")
+        world.quiesce(7)  # a bundle comes with the next advertisement
+        for _ in range(3):
+            world.send("alice", "bob")
+            world.settle()
+            world.send("bob", "alice")
+            world.settle()
+            world.until_rest(1)
+        assert last(world, "alice") == last(world, "bob") == name_of(first)
+        world.quiesce(1)
+        world.must_agree()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@EACH
+def test_crossing_on_a_bad_network_loses_nothing(kit: Kit, seed: int) -> None:
+    with meeting(seed, kit, kit) as world:
+        world.introduce()
+        world.network.set_faults(Faults(loss=0.3, duplication=0.2, reordering=0.2))
+        for _ in range(6):
+            world.send("alice", "bob")
+            world.send("bob", "alice")
+            for who in world.random.sample(["alice", "bob"], 2):
+                world.leave(who)
+                world.read("bob" if who == "alice" else "alice")
+            world.clock.now += world.random.randrange(60_000)
+        world.quiesce(4)
+        world.must_agree()
+        world.must_converge()
+
+
+# --- less than before ------------------------------------------------------------------------------------------------
+
+STRONG, WEAK = loose(ONE, HEALS), loose(TWO)
+BOTH = Kit((STRONG, WEAK))
+
+
+def shrunk(downgrade: Downgrade) -> Kit:
+    return Kit(BOTH.plugins, evolve(WITHOUT_FORWARD_SECRECY, downgrade=downgrade))
+
+
+def downgraded(world: Meeting) -> None:
+    """They had what heals; now bob offers only what does not."""
+    talked(world)
+    assert last(world, "alice") == ONE
+    floor = Guarantee(world.device("alice", "bob").floor)
+    assert floor & HEALS == HEALS
+    world.equip("bob", Kit((WEAK,)))
+    heard_of(world, "alice", "bob")
+
+
+def test_a_weaker_offer_is_told_of_and_waits_for_a_persons_consent() -> None:
+    with meeting(8, shrunk(Downgrade.ASK), BOTH) as world:
+        downgraded(world)
+        assert world.told_of("alice", OfferShrunk)[-1].gone == (ONE,)
+        world.send("alice", "bob")
+        assert "DowngradeNeedsConsent" in {event.cause for event in world.told_of("alice", Waiting)}
+        world.until_rest()
+        assert len(world.alice.table("waiting")) == 1
+        assert TWO not in {said.mechanism for said in world.said("alice")}
+        world.consent("alice", "bob", Consent.WEAKER)
+        assert world.device("alice", "bob").floor == 0
+
+
+def test_consent_lets_what_is_weaker_begin_and_it_is_the_floor_from_then_on() -> None:
+    with meeting(9, shrunk(Downgrade.ASK), shrunk(Downgrade.ACCEPT)) as world:
+        talked(world)
+        world.equip("bob", Kit((WEAK,), evolve(WITHOUT_FORWARD_SECRECY, downgrade=Downgrade.ACCEPT)))
+        heard_of(world, "alice", "bob")
+        world.send("alice", "bob")
+        world.until_rest()
+        assert len(world.alice.table("waiting")) == 1
+        world.consent("alice", "bob", Consent.WEAKER)
+        world.until_rest()
+        assert last(world, "alice") == TWO
+        assert HEALS not in Guarantee(world.device("alice", "bob").floor)
+        world.must_agree()
+
+
+def test_who_refuses_what_is_weaker_cannot_be_talked_out_of_it() -> None:
+    with meeting(10, shrunk(Downgrade.REFUSE), BOTH) as world:
+        downgraded(world)
+        world.send("alice", "bob")
+        assert "DowngradeNeedsConsent" in {event.cause for event in world.told_of("alice", Waiting)}
+        with pytest.raises(PolicyRefused):
+            world.consent("alice", "bob", Consent.WEAKER)
+        world.until_rest()
+        assert TWO not in {said.mechanism for said in world.said("alice")}
+        world.equip("bob", BOTH)
+        heard_of(world, "alice", "bob")
+        world.until_rest()
+        world.must_agree()
+        assert last(world, "alice") == ONE
+
+
+def test_who_accepts_what_is_weaker_sends_at_once_and_is_told() -> None:
+    with meeting(11, shrunk(Downgrade.ACCEPT), shrunk(Downgrade.ACCEPT)) as world:
+        talked(world)
+        world.equip("bob", Kit((WEAK,), evolve(WITHOUT_FORWARD_SECRECY, downgrade=Downgrade.ACCEPT)))
+        heard_of(world, "alice", "bob")
+        world.send("alice", "bob")
+        world.until_rest()
+        world.must_agree()
+        assert last(world, "alice") == TWO
+        opened = world.told_of("alice", SessionOpened)[-1]
+        assert (opened.mechanism, opened.guarantees & HEALS) == (TWO, Guarantee.NONE)
+        told = [event for event in world.told_of("alice", NegotiationTrouble) if "Downgrade" in event.cause]
+        assert told, "nothing says that texts now leave under less"
+
+
+def test_a_device_that_begins_with_less_than_before_is_refused_by_policy_and_nothing_is_shown() -> None:
+    """The other direction: it is the peer who begins over what gives less."""
+    with meeting(12, BOTH, shrunk(Downgrade.ACCEPT)) as world:
+        talked(world)
+        world.equip("bob", Kit((WEAK,), evolve(WITHOUT_FORWARD_SECRECY, downgrade=Downgrade.ACCEPT)))
+        told = len(world.told("alice"))
+        world.send("bob", "alice", "with less")
+        world.leave("bob")
+        world.read("alice")
+        verdict = world.said("alice")[-1].verdict
+        assert verdict is not None
+        assert verdict.ruling is Ruling.POLICY
+        assert len(world.told("alice")) == told
+        assert not any(said.texts for said in world.said("bob") if said.mechanism == TWO), "she may not take it"
+        world.until_rest()
+        world.consent("alice", "bob", Consent.WEAKER)
+        world.consent("bob", "alice", Consent.AGAIN)
+        world.until_rest()
+        assert world.told("alice")[-1] == "with less"
+        world.must_agree()
+
+
+def test_what_policy_leaves_out_for_one_device_is_left_out_of_the_mask_and_of_nothing_else() -> None:
+    with meeting(13, Kit((WEAK, STRONG)), Kit((STRONG,))) as world:
+        talked(world)
+        world.equip("bob", BOTH)
+        heard_of(world, "alice", "bob")
+        world.clock.now += 1000
+        world.send("alice", "bob")
+        world.settle()
+        assert last(world, "alice") == ONE, "what gives less than before is no choice, however it is ranked"
+        (open_one,) = [ref for ref in world.refs("alice", "bob") if State(ref.state) is State.OPEN]
+        alice = world.alice
+        alice.perform(lambda: alice.engine.cue(bytes(open_one.id), Close(), alice.moment()))
+        world.send("alice", "bob")
+        confirm = world.said("alice")[-1].confirm
+        assert confirm is not None
+        assert (confirm.mechanism, confirm.mask) == (ONE, 0b10)
+        assert [entry.name for entry in world.offer_of("alice").body.entries] == [TWO, ONE]
+
+
+def test_a_shift_of_preference_above_the_floor_needs_nobody() -> None:
+    with meeting(14, Kit((psk(TWO, HEALS), psk(ONE, HEALS))), Kit((psk(ONE, HEALS),))) as world:
+        talked(world)
+        world.equip("bob", Kit((psk(TWO, HEALS), psk(ONE, HEALS))))
+        heard_of(world, "alice", "bob")
+        world.send("alice", "bob")
+        world.until_rest()
+        assert last(world, "bob") in (ONE, TWO)
+        assert world.states("alice", "bob")[TWO] == [State.OPEN]
+        assert "DowngradeNeedsConsent" not in {event.cause for event in world.told_of("alice", Waiting)}
+        assert all(isinstance(event, TextReceived) for event in world.bob.read_inbox())
+        assert SLOT_NAME not in world.states("alice", "bob")
+        world.must_agree()
