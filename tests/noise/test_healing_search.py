@@ -75,17 +75,3 @@ def test_who_knows_the_topic_makes_us_search_both_chains_once_and_never_again(ta
     for n in range(1, 50):
         assert pair.responder.refuses(junk(pair, n)) is NotMine
     assert tags.since() <= 50 * (2 * limits.NEAR_TAGS + 4)
-
-
-@pytest.mark.parametrize(("since", "searches"), [(7, False), (8, True), (9, True)])
-def test_the_last_messages_of_our_own_are_known_when_they_come_back(since: int, searches: bool, tags: Counted) -> None:
-    assert limits.OWN_TAGS == 8
-    pair = met(stores=False)
-    frame = pair.initiator.seal(b"echo")
-    for n in range(since):
-        if n == 3:
-            pair.initiator.open(pair.responder.seal(b"a turn does not change it"))
-        pair.initiator.seal(b"later")
-    tags.since()
-    assert pair.initiator.refuses(frame) is NotMine
-    assert (tags.since() > 2) is searches

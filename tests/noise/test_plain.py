@@ -205,26 +205,6 @@ def test_a_tag_put_on_another_message_opens_nothing() -> None:
     assert theirs.open(first) == b"first"
 
 
-@pytest.mark.parametrize(("since", "searches"), [(7, False), (8, True), (9, True)])
-def test_the_last_messages_of_our_own_are_known_when_they_come_back(
-    since: int, searches: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert limits.OWN_TAGS == 8
-    ours, _ = couple()
-    frame = ours.seal(b"echo")
-    for _ in range(since):
-        ours.seal(b"later")
-    searched: list[int] = []
-
-    def tag(session: PlainSession, n: int) -> bytes:
-        searched.append(n)
-        return bytes(16)
-
-    monkeypatch.setattr(PlainSession, "_tag", tag)
-    assert ours.refuses(frame) is NotMine
-    assert bool(searched) is searches
-
-
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 

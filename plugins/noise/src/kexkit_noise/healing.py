@@ -64,8 +64,6 @@ class HealingSession:
 
     fixed: Fixed = field()
     ratchet: Ratchet = field()
-    own_tags: tuple[bytes, ...] = field(default=())
-    """of the last messages that we sealed, to know them when they come back; not stored"""
 
     @classmethod
     def begin(cls, split: Split, *, session: bytes, initiator: bool, own: KeyPair, peer: bytes) -> HealingSession:
@@ -171,8 +169,7 @@ class HealingSession:
             before.kept,
             before.count + 1,
         )
-        own_tags = (tag, *self.own_tags[: limits.OWN_TAGS - 1])
-        return HealingSession(self.fixed, after, own_tags), frames.write(tag, sealed_key, nonce, sealed)
+        return HealingSession(self.fixed, after), frames.write(tag, sealed_key, nonce, sealed)
 
     # --- receiving ---
 
@@ -193,8 +190,6 @@ class HealingSession:
 
     def _open_far(self, parts: frames.Parts, have: Have, now: int) -> Opened | Wants:
         tag, ratchet, session = parts[0], self.ratchet, self.fixed.id
-        if tag in self.own_tags:
-            raise NotMine("A message of our own came back.")
         if ratchet.kept.unused:
             row = skipped.key_row(session, tag)
             if row not in have:
@@ -268,7 +263,7 @@ class HealingSession:
             kept,
             before.count + 1,
         )
-        return Opened(HealingSession(self.fixed, after, self.own_tags), body, keep, drop)
+        return Opened(HealingSession(self.fixed, after), body, keep, drop)
 
     def _open_late(self, parts: frames.Parts, key: bytes) -> Opened:
         """A message that later ones overtook. Its header needs no look: the text's authentication covers it."""
@@ -310,7 +305,7 @@ class HealingSession:
             kept,
             before.count + 1,
         )
-        return Opened(HealingSession(self.fixed, after, self.own_tags), body, keep, drop)
+        return Opened(HealingSession(self.fixed, after), body, keep, drop)
 
 
 def _turn(before: Ratchet, listening: Listening, rng: Random) -> tuple[bytes, Speaking, HeaderKey]:

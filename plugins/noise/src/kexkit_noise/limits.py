@@ -99,9 +99,6 @@ made, once: it costs as much as a thousand tags, and from then on whoever knows 
 
 # --- both ------------------------------------------------------------------------------------------------------------
 
-OWN_TAGS: Final = 8
-"""Messages of our own that are known again without a search. Both directions share a topic: all of them come back."""
-
 BODY_BYTES: Final = PAYLOAD_BYTES - 512
 """A text leaves room for padding (up to 252 bytes with the count before it) and all that stands around it (103)."""
 
