@@ -397,6 +397,20 @@ def test_the_word_that_a_device_is_bare_does_not_hold_against_an_offer() -> None
         world.must_agree()
 
 
+def test_a_device_that_was_bare_and_makes_offers_is_held_to_them() -> None:
+    with meeting(16, Kit((SLOT,), HOLDING), ONLY_SLOT) as world:
+        world.alice.add(stripped(world.bob.code()))
+        world.bob.add(world.alice.code())
+        world.consent("alice", "bob", Consent.BARE)
+        assert world.device("alice", "bob").bare
+        world.give("alice", world.offer_of("bob").received, of="bob")
+        world.send("alice", "bob")
+        world.leave("alice")
+        assert [len(said.texts) for said in world.said("alice")] == [0]
+        world.settle()
+        world.must_agree()
+
+
 def test_a_bare_device_that_writes_first_is_answered_though_first_flights_are_held() -> None:
     with meeting(14, Kit((SLOT,), HOLDING), ONLY_FRAME) as world:
         carol = status_person(world)

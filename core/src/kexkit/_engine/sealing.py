@@ -196,14 +196,13 @@ def _begin_with(
     session = take(draft, exchange, None, step, fetched, moment)
     if session is None:
         raise broken(exchange.name, "initiate() made no session")
-    before = [ref.id for ref in device.sessions if State(ref.state) is State.OPEN]
     ref = yield from add_session(draft, person, device, exchange, session, ours=True, moment=moment)
     ref.offer = digest
     leaving: list[Sealed | Postponed] = list(flights(device.installation, exchange, step, digest))
     talk = Talk(person, device, ref, exchange)
     if session.session.grade is None:
         return leaving + (yield from _meanwhile(*again, UNDER_WAY, setting, moment))
-    return leaving + (yield from _first_text(draft, talk, session, body, message_id, before, setting, moment))
+    return leaving + (yield from _first_text(draft, talk, session, body, message_id, setting, moment))
 
 
 def _first_text(
@@ -212,11 +211,11 @@ def _first_text(
     session: LiveSession,
     body: bytes,
     message_id: bytes,
-    older: list[bytes],
     setting: Setting,
     moment: Moment,
 ) -> Flow[list[Sealed | Postponed]]:
-    """The new session can seal at once: the text goes with the confirmation, or the confirmation alone."""
+    """The new session can seal at once: the text goes with the confirmation, or the confirmation alone, while texts go
+    on over an older one."""
     device, ref = talk.device, talk.ref
     again = (draft, talk.person, device, body, message_id)
     if not setting.policy.permits(session.session.grade):
@@ -227,13 +226,13 @@ def _first_text(
         return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
     yield from ask_for_confirmation(draft, talk, setting, moment)
     problem = _unconfirmed(device, ref, setting, moment)
-    if problem is None and not older:
+    parts = yield from _meanwhile(*again, str(problem or UNDER_WAY), setting, moment)
+    if problem is None and isinstance(parts[0], Postponed):
         return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
     alone: list[Sealed | Postponed] = []
     if device.offer_seq:  # never to a device that seems to make no offers: it would show something empty
         alone.append((yield from confirmation_alone(draft, talk, session, setting, moment)))
-    parts = yield from _meanwhile(*again, str(problem or UNDER_WAY), setting, moment)
-    return alone + parts
+    return alone + [_postponed(device, problem) if problem and isinstance(part, Postponed) else part for part in parts]
 
 
 def _too_weak(grade: Guarantee, setting: Setting) -> str:
