@@ -164,7 +164,8 @@ class Advert:
     expires: int
     """milliseconds; an expired advert starts no session"""
     traits: frozenset[str] = frozenset()
-    """what core must know of the device: 'negotiated-topic'"""
+    """what core must know of the device: 'negotiated-topic'; 'static:…', the digest of a long-term key: a person is told
+    when another one comes"""
 
 
 @frozen

@@ -62,6 +62,10 @@ class DowngradeNeedsConsent(NoCommonMechanism):
     """What is left to choose from gives less than a session with this device gave before."""
 
 
+class StaticChanged(NoCommonMechanism):
+    """A device of the peer has another long-term key than before. Ask them, then consent."""
+
+
 class Unconfirmed(NoCommonMechanism):
     """The peer has not confirmed the session, and no more leaves in it until they do."""
 

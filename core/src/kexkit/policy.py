@@ -19,12 +19,12 @@ class FirstFlight(Enum):
 
 
 class Downgrade(Enum):
-    """What happens when a device's newer offer leaves only mechanisms that give less than before."""
+    """What happens when a device's newer offer gives only less than before, or shows a new key."""
 
     ASK = "ask"
-    """texts wait until `Node.accept_downgrade`"""
+    """texts wait until `Node.consent`"""
     REFUSE = "refuse"
-    """they wait for a better offer"""
+    """they wait for a better offer, whatever a person says"""
     ACCEPT = "accept"
     """they leave, and an event says so"""
 
@@ -35,6 +35,7 @@ class Consent(Enum):
     WEAKER = "what is left to choose from may give less than before"
     BARE = "devices that make no offers may be written to though they confirm nothing"
     AGAIN = "what failed to begin may be tried again"
+    STATIC = "devices that showed a new long-term key are theirs"
     RELEASE = "texts that came over refused sessions shall be shown"
 
 
@@ -54,6 +55,8 @@ class Policy:
     """publish our bundle and our offer on our contact-code topic, where whoever knows our key can find them"""
     first_flight: FirstFlight = FirstFlight.SEND
     downgrade: Downgrade = Downgrade.ASK
+    new_static: Downgrade = Downgrade.ACCEPT
+    """what happens when a device shows another long-term key than before; an event says so in any case"""
     hear_new_bare: bool = True
     """hear a device that makes no offers, of a person whose other devices do"""
 
@@ -67,7 +70,9 @@ class Policy:
 #: Also sends when nothing but the peer's key is known: anyone who later steals that key reads such a text.
 WITHOUT_FORWARD_SECRECY = Policy(require=Guarantee.SECRET)
 
-#: Nothing leaves before the peer has confirmed the choice, and nothing gets weaker.
-STRICT = Policy(first_flight=FirstFlight.HOLD, downgrade=Downgrade.REFUSE, hear_new_bare=False)
+#: Nothing leaves before the peer has confirmed the choice, nothing gets weaker, and new keys are asked about.
+STRICT = Policy(
+    first_flight=FirstFlight.HOLD, downgrade=Downgrade.REFUSE, new_static=Downgrade.ASK, hear_new_bare=False
+)
 
 __all__ = ["STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy"]

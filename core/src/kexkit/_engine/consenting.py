@@ -24,6 +24,8 @@ def consent(peer: bytes, what: Consent, setting: Setting, moment: Moment) -> Flo
         forgiven(device)
         if what is Consent.WEAKER:
             device.floor = 0
+        elif what is Consent.STATIC:
+            device.new_static = False
         elif what is Consent.BARE:
             device.bare = not device.offer_seq
     person.changed = True

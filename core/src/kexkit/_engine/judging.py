@@ -66,6 +66,8 @@ def _hear_bare(draft: Draft, talk: Talk, heard: Heard, setting: Setting, moment:
 def _permitted(talk: Talk, setting: Setting) -> bool:
     if talk.exchange.name not in setting.allowed:
         return False
+    if talk.device.new_static and setting.policy.new_static is not Downgrade.ACCEPT:
+        return False
     accepts = setting.policy.downgrade is Downgrade.ACCEPT
     return accepts or not weaker(talk.exchange.guarantees, Guarantee(talk.device.floor))
 

@@ -18,6 +18,7 @@ from kexkit.errors import (
     NoCommonMechanism,
     OfferEquivocation,
     OfferMissing,
+    StaticChanged,
     Unconfirmed,
 )
 from kexkit.limits import ATTEMPT_AGAIN_MS, ATTEMPTS
@@ -73,6 +74,8 @@ def may_begin(device: records.PeerDevice, exchange: KeyExchange, setting: Settin
         raise Unconfirmed("The device makes no offers, so it never confirms anything; the policy sends it nothing.")
     if device.conflict:
         raise OfferEquivocation()
+    if device.new_static and setting.policy.new_static is not Downgrade.ACCEPT:
+        raise StaticChanged()
     if device.offer_seq < device.pin:
         raise OfferMissing()
     if device.offer_seq:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 from attrs import evolve
@@ -30,9 +31,11 @@ from kexkit._transitions import Cause, State
 from kexkit._wire.offers import SignedOffer, check_signature, read
 from kexkit.api import Advert, Device, Guarantee, KeyExchange
 from kexkit.contact import ContactCode
-from kexkit.errors import Forged, InvalidInput, Limit, OfferEquivocation, OfferNotYetValid, Refusal
+from kexkit.errors import Forged, InvalidInput, Limit, OfferEquivocation, OfferNotYetValid, Refusal, StaticChanged
 from kexkit.events import NegotiationTrouble, OfferShrunk
 from kexkit.limits import QUIET_MS
+
+STATIC_TRAIT = "static:"
 
 
 def note_bundles(
@@ -208,12 +211,26 @@ def _keep_advert(
         return False
     changed = person.changed
     person.changed = False
+    device = device_of(person, advert.device.installation)
+    before = advert_of(device, mechanism) if device is not None else None
+    static = _static_of(before.traits) if before is not None else None
     note_advert(draft, person, mechanism, advert)
     news = person.changed
+    if device is not None and before is not None and static is not None and static != _static_of(before.traits):
+        device.new_static = True
+        told = NegotiationTrouble(
+            person.identity, device.installation, mechanism, StaticChanged.__name__, str(StaticChanged())
+        )
+        draft.events.append(told)
     if news:
         awaken(draft, person.identity, moment)
     person.changed = news or changed
     return news
+
+
+def _static_of(traits: Iterable[str]) -> str | None:
+    """A long-term key that an advert shows: 'static:' and its digest. Another one is worth a person's attention."""
+    return next((trait for trait in traits if trait.startswith(STATIC_TRAIT)), None)
 
 
 def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[Outcome]:

@@ -8,6 +8,7 @@ so a static of its own. At most two live: the present one, and the one before un
 
 from __future__ import annotations
 
+from hashlib import sha256
 from struct import Struct, error
 from typing import Final
 
@@ -127,7 +128,8 @@ def read(public: bytes, *, maker: Device, ctx: Context) -> tuple[Advert, ...]:
     except Forged as refusal:
         raise OfferSignature(str(refusal)) from None
     began = stated.not_before
-    return (Advert(maker, public, epoch=began, issued=began, expires=stated.not_after * 1000),)
+    shown = frozenset({"static:" + sha256(stated.static).hexdigest()[:32]})
+    return (Advert(maker, public, epoch=began, issued=began, expires=stated.not_after * 1000, traits=shown),)
 
 
 def stated_in(public: bytes, maker: Device) -> Statement:

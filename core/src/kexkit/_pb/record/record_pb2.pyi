@@ -25,7 +25,7 @@ class Peer(_message.Message):
     def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., contact: bool = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., bundle_digest: _Optional[bytes] = ..., held: _Optional[int] = ..., withheld: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin", "offer", "offer_digest", "offer_until", "bare", "floor", "conflict", "attempts", "resume", "offer_from", "told")
+    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin", "offer", "offer_digest", "offer_until", "bare", "floor", "conflict", "attempts", "resume", "offer_from", "told", "new_static")
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
     ADVERTS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class Device(_message.Message):
     RESUME_FIELD_NUMBER: _ClassVar[int]
     OFFER_FROM_FIELD_NUMBER: _ClassVar[int]
     TOLD_FIELD_NUMBER: _ClassVar[int]
+    NEW_STATIC_FIELD_NUMBER: _ClassVar[int]
     installation: str
     adverts: _containers.RepeatedCompositeFieldContainer[Advert]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionRef]
@@ -60,7 +61,8 @@ class Device(_message.Message):
     resume: int
     offer_from: int
     told: bytes
-    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ..., offer: _Optional[bytes] = ..., offer_digest: _Optional[bytes] = ..., offer_until: _Optional[int] = ..., bare: bool = ..., floor: _Optional[int] = ..., conflict: _Optional[bytes] = ..., attempts: _Optional[int] = ..., resume: _Optional[int] = ..., offer_from: _Optional[int] = ..., told: _Optional[bytes] = ...) -> None: ...
+    new_static: bool
+    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ..., offer: _Optional[bytes] = ..., offer_digest: _Optional[bytes] = ..., offer_until: _Optional[int] = ..., bare: bool = ..., floor: _Optional[int] = ..., conflict: _Optional[bytes] = ..., attempts: _Optional[int] = ..., resume: _Optional[int] = ..., offer_from: _Optional[int] = ..., told: _Optional[bytes] = ..., new_static: bool = ...) -> None: ...
 
 class Advert(_message.Message):
     __slots__ = ("mechanism", "public", "epoch", "issued", "expires", "traits")
