@@ -161,13 +161,21 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def two(invoke: Invoke, relay: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def mechanisms() -> str:
+    """What two profiles of a test allow, as config.toml has it; '' for what everybody has."""
+    return ""
+
+
+@pytest.fixture
+def two(invoke: Invoke, relay: str, home: Path, mechanisms: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Two profiles on that relay, 'alice' and 'bob', of whom bob knows alice. Their identities."""
     monkeypatch.setenv("KEXKIT_RELAY", relay)
     identities = []
     for name in ("alice", "bob"):
         made = invoke("--profile", name, "init", "--json")
         assert made.code == 0
+        if mechanisms:
+            write_config(home, name, f"mechanisms = {mechanisms}\n")
         identities.append(str(made.json["identity"]))
     code = invoke("--profile", "alice", "contact", "--json").json["code"]
     assert invoke("--profile", "bob", "add", code, "--name", "alice").code == 0

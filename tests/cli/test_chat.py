@@ -96,16 +96,25 @@ def window() -> Iterator[Callable[..., Window]]:
         one.close()
 
 
-def test_two_people_in_two_terminals(two: Two, window: Callable[..., Window]) -> None:
+OFFLINE_START = '["x3dh/1"]'
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "over", "mark"),
+    [("", "healing-noise-xk1/1 or x3dh/1", " "), (OFFLINE_START, "x3dh/1", "!")],
+    ids=["healing", "offline_start"],
+)
+def test_two_people_in_two_terminals(two: Two, window: Callable[..., Window], over: str, mark: str) -> None:
     alice = window("--profile", "alice", "chat")
     alice.until("waiting for them to write")
     bob = window("--profile", "bob", "chat", "alice")
-    bob.until("You talk with alice .* over x3dh/1")
+    bob.until(rf"You talk with alice [^>]*{over.split()[0]}")
     bob.type("Hello Alice\r")
     bob.until("you  Hello Alice")
-    bob.until("✓")
+    bob.until("Begun, and not confirmed yet")
+    bob.until("Both ends have confirmed")
     alice.until("you have not added them")
-    alice.until(r"! \d\d:\d\d \w+  Hello Alice")
+    alice.until(rf"{mark} \d\d:\d\d \w+  Hello Alice")
     bob.type("half a li")
     bob.until("> half a li")
     alice.type("/name bob\r")
@@ -144,6 +153,9 @@ def test_commands_are_answered(two: Two, window: Callable[..., Window]) -> None:
         ("/who", f"{two[0][:40]}"),
         ("/code", "eyJ"),
         ("/answer x", "Nothing has been asked"),
+        ("/consent", "To what\\? /consent weaker, /consent bare"),
+        ("/consent again", "Noted for 1 device of alice"),
+        ("/consent release", "No text of alice was kept back"),
         ("/nonsense", "There is no command /nonsense"),
         ("/name a\x1b[31mb", "one visible line|They are"),
         ("x" * 4097, "Not sent: .*4096"),
@@ -171,6 +183,7 @@ def test_a_dumb_terminal_gets_plain_lines(two: Two, window: Callable[..., Window
     assert bob.end() == 0
 
 
+@pytest.mark.parametrize("mechanisms", [OFFLINE_START])
 def test_lines_from_a_pipe_are_sent_before_it_ends(two: Two, start: Start, invoke: Invoke) -> None:
     bob = start("--profile", "bob", "chat", "alice")
     bob.type("one\n\n//two")
@@ -187,14 +200,38 @@ def test_lines_that_nobody_takes_are_kept_and_said(two: Two, start: Start) -> No
     assert "1 of your texts" in ended.err
 
 
+def test_until_both_have_been_online_a_text_waits_for_the_handshake_and_says_so(two: Two, start: Start) -> None:
+    bob = start("--profile", "bob", "chat", "alice", "--wait", "0.5")
+    bob.type("one\n")
+    ended = bob.end()
+    assert ended.code == 4
+    assert "It waits: the handshake is under way." in ended.err
+    assert "confirmed" not in ended.err.replace("Not confirmed in 0.5 seconds", "")
+
+
+@pytest.mark.parametrize("mechanisms", [OFFLINE_START])
+def test_a_session_that_began_is_not_called_open_before_the_other_confirms(
+    two: Two, start: Start, invoke: Invoke
+) -> None:
+    bob = start("--profile", "bob", "chat", "alice")
+    bob.note()
+    bob.type("one\n")
+    assert "Begun, and not confirmed yet: nothing of alice has come so far." in bob.note()
+    assert invoke("--profile", "alice", "listen", "--once", "--for", "20").code == 0
+    assert "Both ends have confirmed: the session over x3dh/1 is open." in bob.note()
+    bob.type("two\n")
+    assert bob.end().code == 0
+
+
 def test_for_programs_everything_is_a_line(two: Two, start: Start) -> None:
     alice = start("--profile", "alice", "chat", "--json")
     assert "waiting" in alice.note()
     bob = start("--profile", "bob", "chat", "alice", "--json")
     assert json.loads(bob.line())["event"] == "notice"
     bob.type("hello\n")
-    events = lines_until(bob, lambda line: line.get("delivery") == "stored")
-    assert {"said", "session", "delivery"} <= {line["event"] for line in events}
+    events = lines_until(bob, lambda line: line["event"] == "session")
+    assert {"said", "waiting", "delivery"} <= {line["event"] for line in events}
+    assert (events[-1]["mechanism"], events[-1]["ours"]) == ("healing-noise-xk1/1", True)
     (heard,) = lines_until(alice, lambda line: line["event"] == "text")[-1:]
     assert (heard["text"], heard["peer"]) == ("hello", two[1])
     alice.type("hello yourself\n")

@@ -11,12 +11,11 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kexkit import TextReceived
+from kexkit import SessionOpened, TextReceived
 from kexkit.errors import TransportError
-from kexkit_cli.commands import demo as command
 from kexkit_cli.demo import play, relay
 from kexkit_cli.demo.peer import Peer
-from kexkit_cli.demo.play import Play, Schedule
+from kexkit_cli.demo.play import Choice, Play, Schedule
 from kexkit_cli.limits import (
     AWAY_SECONDS,
     DEMO_MESSAGES,
@@ -24,30 +23,109 @@ from kexkit_cli.limits import (
     RELAY_START_SECONDS,
     RELAY_STOP_SECONDS,
 )
+from kexkit_cli.negotiating import is_called
 
 from tests.cli.conftest import PSK, Invoke, Start, execute, write_config
+
+HEALING, X3DH = "healing-noise-xk1/1", "x3dh/1"
 
 
 def test_two_peers_lose_nothing() -> None:
     ran = execute("demo", "--json")
     assert ran.code == 0
     told = ran.json
-    assert told["mechanism"] == "x3dh/1"
+    assert (told["mechanism"], told["chosen"], told["confirmed"]) == (HEALING, HEALING, True)
     assert (told["sent"], told["delivered"], told["lost"], told["duplicated"]) == (14, 14, 0, 0)
-    assert told["offline_sent"] == 4
-    assert told["offers"] == {"alice": ["x3dh/1"], "bob": ["x3dh/1"]}
+    assert (told["offline_sent"], told["forward_secret"]) == (4, 14)
+    assert told["offers"] == {"alice": [HEALING, X3DH], "bob": [HEALING, X3DH]}
     assert {"forward_secrecy", "secret"} <= set(told["guarantees"])
     assert ran.err == ""
 
 
-def test_the_story_can_be_read(invoke: Invoke) -> None:
+NO_FORWARD_SECRECY = {"noise-xk1/1", "noise-xx/1"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used"),
+    [
+        (HEALING, HEALING),
+        ("healing-noise", HEALING),
+        (X3DH, X3DH),
+        ("x3dh", X3DH),
+        ("noise", "noise-xk1/1"),
+        ("noise-xx/1", "noise-xx/1"),
+        ("noise-xk1", "noise-xk1/1"),
+    ],
+)
+def test_each_mechanism_loses_nothing_and_doubles_nothing(invoke: Invoke, wanted: str, used: str) -> None:
+    """By its full name, its name without a version, or its family; Bob goes offline and comes back in each."""
+    ran = invoke("demo", "--mechanism", wanted, "--messages", "7", "--json")
+    assert ran.code == 0
+    told = ran.json
+    assert (told["mechanism"], told["confirmed"]) == (used, True)
+    assert (told["sent"], told["delivered"], told["lost"], told["duplicated"]) == (7, 7, 0, 0)
+    assert told["offline_sent"] == 2
+    assert ("forward_secrecy" in told["guarantees"]) is (used not in NO_FORWARD_SECRECY)
+    assert ("gives no forward secrecy" in told["why"]) is (used in NO_FORWARD_SECRECY)
+
+
+def test_what_gives_no_forward_secrecy_is_offered_and_used_with_plain_words(invoke: Invoke) -> None:
+    told = invoke("demo", "--mechanism", "noise", "--messages", "3").out
+    assert "Alice offers  noise-xk1/1, noise-xx/1" in told
+    assert "beware        noise-xk1/1 gives NO forward secrecy." in told
+    assert "3 of them had no forward secrecy" in told
+    assert "NO forward secrecy" not in invoke("demo", "--mechanism", "x3dh", "--messages", "1").out
+
+
+def test_the_story_tells_the_negotiation(invoke: Invoke) -> None:
     ran = invoke("demo", "--messages", "6")
     assert ran.code == 0
     told = ran.out
     assert "\x1b" not in told
-    for said in ("Bob offers", "Alice speaks", "chosen        x3dh/1", "goes offline", "comes back"):
-        assert said in told
-    assert "6 sent, 6 delivered, 0 lost, 0 duplicated" in told
+    found = [
+        told.index(said)
+        for said in (
+            f"Bob offers    {HEALING}, {X3DH}",
+            f"Alice offers  {HEALING}, {X3DH}",
+            f"both choose   {HEALING}",
+            "1 with Alice, 1 with Bob",
+            "begun         by Alice, and not confirmed yet",
+            "Bob agrees    session ",
+            "Alice knows   session ",
+            "it gives      secret, from peer, to peer, forward secrecy",
+            "goes offline",
+            "comes back",
+            "6 sent, 6 delivered, 0 lost, 0 duplicated",
+            f"over {HEALING}, confirmed by both.",
+        )
+    ]
+    assert found == sorted(found)
+    sessions = re.findall(r"session ([0-9a-f]{10})…", told)
+    assert len(sessions) == 2
+    assert len(set(sessions)) == 1
+
+
+def test_the_choice_is_what_both_lists_come_to() -> None:
+    assert Choice.of(("a", "b"), ("b", "c", "a"), "").name == "a"
+    assert Choice.of(("a", "b"), ("b", "a"), "").why.endswith("1 with Alice, 2 with Bob")
+    assert Choice.of(("a", "b"), ("c", "b"), "asked") == Choice("b", "the only one that both offer; asked")
+    assert Choice.of(("a",), ("b",), "").name == ""
+
+
+def test_a_choice_that_one_of_them_does_not_confirm_is_a_failure(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(play, "NO_NEWS_SECONDS", 0.5)
+    take = Peer._take
+
+    def deaf(self: Peer, event: object) -> None:
+        if not (isinstance(event, SessionOpened) and event.ours):
+            take(self, event)  # type: ignore[arg-type]  # any event
+
+    monkeypatch.setattr(Peer, "_take", deaf)
+    ran = invoke("demo", "--messages", "2", "--json")
+    assert (ran.code, ran.json["confirmed"]) == (1, False)
+    assert "the choice not confirmed" in ran.err
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -79,8 +157,9 @@ def test_another_key_exchange_is_used_when_it_is_named(invoke: Invoke, home: Pat
     assert ran.code == 0
     told = ran.json
     assert (told["mechanism"], told["lost"], told["forward_secret"]) == ("psk@example.org/1", 0, 0)
-    assert told["offers"]["bob"] == ["psk@example.org/1", "x3dh/1"]
-    assert "although it gives no forward secrecy" in told["why"]
+    assert told["offers"] == {"alice": ["psk@example.org/1"], "bob": ["x3dh/1", "psk@example.org/1"]}
+    assert "the only one that both offer" in told["why"]
+    assert "both policies allow what gives no forward secrecy" in told["why"]
 
 
 def test_another_store_is_used_when_it_is_enabled(invoke: Invoke) -> None:
@@ -88,11 +167,19 @@ def test_another_store_is_used_when_it_is_enabled(invoke: Invoke) -> None:
     assert (told["store"], told["delivered"]) == ("lmdb", 3)
 
 
-def test_a_mechanism_that_is_not_there_is_named_with_what_is(invoke: Invoke) -> None:
-    ran = invoke("demo", "--mechanism", "noise", "--json")
+@pytest.mark.parametrize("name", ["huh", "noise-k1k1/1", "nois", "x3dh/2", "psk", "xk1", "NOISE", ""])
+def test_a_mechanism_that_is_not_there_is_named_with_what_is(invoke: Invoke, name: str) -> None:
+    ran = invoke("demo", "--mechanism", name, "--json")
     assert (ran.code, ran.json["exit"]) == (8, 8)
-    assert "there are: x3dh/1" in ran.err
-    assert "psk" in ran.err
+    assert f"No key exchange {name!r} is loaded here" in ran.err
+    assert "there are: healing-noise-xk1/1, x3dh/1, noise-xk1/1, noise-xx/1." in ran.err
+    assert "Installed but not enabled: lmdb, psk." in ran.err
+
+
+def test_a_mechanism_that_a_plugin_brings_only_when_it_is_named_can_be_used_then(invoke: Invoke, home: Path) -> None:
+    write_config(home, "default", '[plugins.noise]\nmechanisms = "healing-noise-k1k1/1"\n')
+    told = invoke("demo", "--mechanism", "healing-noise", "--messages", "2", "--json").json
+    assert (told["mechanism"], told["delivered"]) == ("healing-noise-k1k1/1", 2)
 
 
 def test_a_plugin_that_is_not_there_is_named(invoke: Invoke) -> None:
@@ -201,7 +288,21 @@ def test_a_relay_that_does_not_end_in_time_is_killed(tmp_path: Path, monkeypatch
     assert is_closed(ports[0])
 
 
-def test_names_are_matched_whole() -> None:
-    assert command._stem("psk@example.org/1") == "psk@example.org"
-    assert command._family("psk@example.org/1") == "psk"
-    assert command._family("x3dh/1") == "x3dh"
+@pytest.mark.parametrize(
+    ("name", "wanted", "is_it"),
+    [
+        ("psk@example.org/1", "psk@example.org/1", True),
+        ("psk@example.org/1", "psk@example.org", True),
+        ("psk@example.org/1", "psk", True),
+        ("psk@example.org/1", "ps", False),
+        ("noise-xk1/1", "noise", True),
+        ("noise-xk1/1", "noise-", False),
+        ("healing-noise-xk1/1", "noise", False),
+        ("healing-noise-xk1/1", "healing-noise", True),
+        ("x3dh/1", "x3dh", True),
+        ("x3dh/1", "x3dh/2", False),
+        ("x3dh/1", "", False),
+    ],
+)
+def test_a_family_is_the_beginning_of_a_name_up_to_a_dash(name: str, wanted: str, is_it: bool) -> None:
+    assert is_called(name, wanted) is is_it

@@ -10,7 +10,7 @@ import click
 import pytest
 from kexkit import errors
 from kexkit_cli import app, exits
-from kexkit_cli.exits import BY_ERROR, MEANING, Exit, exit_of
+from kexkit_cli.exits import BY_ERROR, MEANING, Exit, exit_of, exit_of_cause
 
 from tests.cli.conftest import Invoke
 
@@ -25,6 +25,10 @@ EXPECTED = {
     errors.PolicyRefused: 7,
     errors.NoCommonMechanism: 7,
     errors.MechanismMissing: 7,
+    errors.OfferMissing: 4,
+    errors.DowngradeNeedsConsent: 7,
+    errors.Unconfirmed: 4,
+    errors.NegotiationFailed: 7,
     errors.PeerError: 1,
     errors.Refusal: 1,
     errors.NotMine: 1,
@@ -41,6 +45,13 @@ EXPECTED = {
     errors.OfferForeign: 6,
     errors.OfferExpired: 7,
     errors.OfferNotYetValid: 7,
+    errors.OfferStale: 7,
+    errors.OfferEquivocation: 7,
+    errors.OfferRollback: 7,
+    errors.ConfirmationMissing: 7,
+    errors.ConfirmationConflict: 7,
+    errors.ConfirmationMismatch: 6,
+    errors.DowngradeRefused: 7,
     errors.PluginError: 8,
     errors.PluginMissing: 8,
     errors.PluginDuplicate: 8,
@@ -56,6 +67,26 @@ EXPECTED = {
 @pytest.mark.parametrize("kind", [*EVERY, *(kind for kind in EXPECTED if kind not in EVERY)])
 def test_every_error_has_its_code(kind: type[errors.KexkitError]) -> None:
     assert exit_of(kind("said")) == EXPECTED.get(kind, 1)
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        ("", 4),
+        ("Unconfirmed", 4),
+        ("OfferMissing", 4),
+        ("DowngradeNeedsConsent", 7),
+        ("NoCommonMechanism", 7),
+        ("MechanismMissing", 7),
+        ("NegotiationFailed", 7),
+        ("OfferEquivocation", 7),
+        ("StoreBusy", 4),
+        ("annotations", 4),
+        ("NoSuchError", 4),
+    ],
+)
+def test_a_text_that_waits_is_late_or_refused_and_nothing_else(cause: str, code: int) -> None:
+    assert exit_of_cause(cause) == code
 
 
 def test_no_entry_of_the_table_hides_another() -> None:

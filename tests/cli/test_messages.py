@@ -16,6 +16,12 @@ NOWHERE = "ws://127.0.0.1:9"
 Two = tuple[str, str]
 
 
+@pytest.fixture
+def mechanisms() -> str:
+    """One that reaches a device that is offline: a text can leave before the other has ever been online."""
+    return '["x3dh/1"]'
+
+
 def bob(invoke: Invoke, *arguments: str, stdin: bytes = b"") -> int:
     return invoke("--profile", "bob", *arguments, stdin=stdin).code
 

@@ -13,6 +13,9 @@ from kexkit_cli.people import find
 
 from tests.cli.conftest import Invoke, write_config
 
+BOTH = ["healing-noise-xk1/1", "x3dh/1"]
+"""what the default policy allows of what is loaded by default, best first"""
+
 
 @pytest.fixture
 def codes(invoke: Invoke) -> dict[str, str]:
@@ -31,12 +34,12 @@ def identity(invoke: Invoke, profile: str) -> str:
 
 def test_a_contact_is_added_from_any_form_of_their_code(invoke: Invoke, codes: dict[str, str]) -> None:
     whole = invoke("add", codes["bob"], "--name", "bob", "--json").json
-    assert whole["mechanism"] == "x3dh/1"
+    assert whole["mechanisms"] == whole["common"] == BOTH
     compact = invoke("--profile", "carol", "contact", "--compact").out.strip()
     assert compact == compact.upper()
-    assert invoke("add", compact, "--name", "carol", "--json").json["mechanisms"] == ["x3dh/1"]
+    assert invoke("add", compact, "--name", "carol", "--json").json["common"] == BOTH
     bare = invoke("add", "-", "--name", "dave", "--json", stdin=identity(invoke, "dave").encode() + b"\n").json
-    assert (bare["mechanisms"], bare["mechanism"]) == ([], None)
+    assert (bare["mechanisms"], bare["common"]) == ([], [])
     listed = invoke("contacts", "--json").json["contacts"]
     assert [contact["name"] for contact in listed] == ["bob", "carol", "dave"]
     assert "bob    " in invoke("contacts").out
@@ -142,8 +145,34 @@ def test_a_peer_with_whom_nothing_is_common_is_told_so(invoke: Invoke, codes: di
     invoke("add", codes["bob"], "--name", "bob")
     secret = "00" * 32
     write_config(home, "default", f'load = ["psk", "sqlite", "relay"]\n[plugins.psk]\nsecret = "{secret}"\n')
-    assert invoke("contacts", "--json").json["contacts"][0]["mechanism"] is None
+    assert invoke("contacts", "--json").json["contacts"][0]["common"] == []
     ran = invoke("send", "bob", "hello", "--relay", "ws://127.0.0.1:9")
     assert ran.code == 7
-    assert "bob offers x3dh/1; allowed here: none" in ran.err
+    assert "bob offers healing-noise-xk1/1, x3dh/1; allowed here: none" in ran.err
     assert invoke("history", "bob", "--json").json["texts"] == []
+
+
+def test_what_is_common_is_what_both_allow_in_our_order(invoke: Invoke, codes: dict[str, str], home: Path) -> None:
+    write_config(home, "default", 'mechanisms = ["x3dh/1", "noise-xx/1", "healing-noise-xk1/1"]\n')
+    added = invoke("add", codes["bob"], "--name", "bob", "--json").json
+    assert (added["mechanisms"], added["common"]) == (BOTH, BOTH[::-1])
+    write_config(home, "default", 'mechanisms = ["noise-xx/1"]\nforward_secrecy = false\n')
+    assert "in common: nothing that is allowed here" in invoke("add", codes["bob"]).out
+    assert invoke("send", "bob", "hello", "--relay", "ws://127.0.0.1:9").code == 7
+
+
+@pytest.mark.parametrize("what", ["weaker", "bare", "again"])
+def test_consent_is_for_all_devices_of_one_person(invoke: Invoke, codes: dict[str, str], what: str) -> None:
+    invoke("add", codes["bob"], "--name", "bob")
+    told = invoke("consent", "bob", what, "--json")
+    assert (told.code, told.json["count"], told.json["consent"]) == (0, 1, what)
+    assert "Noted for 1 device of bob" in invoke("consent", "bob", what).out
+    invoke("add", identity(invoke, "dave"), "--name", "dave")
+    assert "No device of dave is known yet" in invoke("consent", "dave", what).out
+
+
+def test_consent_names_somebody_and_something(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", codes["bob"], "--name", "bob")
+    assert invoke("consent", "carol", "again").code == 3
+    assert invoke("consent", "bob", "everything").code == 2
+    assert invoke("consent", "bob", "release").out == "No text of bob was kept back.\n"

@@ -29,6 +29,8 @@ def remedy(event: Waiting | NegotiationTrouble, command: str) -> str:
         return "A newer offer of theirs ends that."
     if event.cause in _CHOSEN_AGAIN:
         return "The choice is made again by itself."
+    if event.cause == "POLICY":
+        return f"One end wants no less than before. If that is you: {command.format(Consent.WEAKER.name.lower())}"
     release = command.format(Consent.RELEASE.name.lower())
     return f"If texts were kept back with it, this shows them: {release}"
 

@@ -1,0 +1,189 @@
+"""What a negotiation comes to is said in words, and what it leaves to a person has a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kexkit import STRICT, Consent, Downgrade, FirstFlight, NegotiationTrouble, OfferShrunk, Policy, Waiting, errors
+from kexkit.errors import InvalidInput
+from kexkit_cli.invocation import Invocation
+from kexkit_cli.opening import policy_of
+from kexkit_cli.people import consenting
+from kexkit_cli.profiles import parse_config
+from kexkit_cli.showing import as_object
+from kexkit_cli.troubles import CONSENTS, in_words, remedy, waits
+
+from tests.cli.conftest import Invoke, Start, write_config
+from tests.cli.test_people import known
+
+Two = tuple[str, str]
+PEER = b"\x02" * 33
+WEAK = "forward_secrecy = false\n"
+
+
+def until_heard(invoke: Invoke, profile: str, *, seconds: str = "1") -> str:
+    """What `listen` says beside texts."""
+    ran = invoke("--profile", profile, "listen", "--for", seconds)
+    assert ran.code == 0
+    return ran.err
+
+
+def test_a_text_that_is_not_confirmed_in_time_leaves_when_both_have_been_online(
+    invoke: Invoke, two: Two, start: Start
+) -> None:
+    sent = invoke("--profile", "bob", "send", "alice", "hello", "--wait", "0.5", "--json")
+    assert (sent.code, sent.json["delivery"]) == (4, "queued")
+    assert (sent.json["waiting"], sent.json["cause"]) == ("It waits: the handshake is under way.", "")
+    alice = start("--profile", "alice", "listen", "--once", "--for", "30", "--json")
+    now = invoke("--profile", "bob", "send", "alice", "and now", "--json")
+    assert (now.code, now.json["delivery"], now.json["name"]) == (0, "stored", "alice")
+    assert alice.end().lines[0]["text"] in ("hello", "and now")
+
+
+def test_less_than_before_waits_for_consent_and_leaves_then(invoke: Invoke, two: Two, start: Start, home: Path) -> None:
+    for profile in ("alice", "bob"):
+        write_config(home, profile, 'mechanisms = ["x3dh/1"]\n')
+    assert invoke("--profile", "bob", "send", "alice", "one").code == 0
+    assert "confirmed a session over x3dh/1" in until_heard(invoke, "alice")
+    assert "Both ends have confirmed a session over x3dh/1 (alice)." in until_heard(invoke, "bob")
+    write_config(home, "bob", WEAK)
+    write_config(home, "alice", WEAK + 'mechanisms = ["noise-xx/1"]\n')
+    newer = invoke("--profile", "alice", "contact").out
+    assert "in common: noise-xx/1\n" in invoke("--profile", "bob", "add", newer).out
+
+    sent = invoke("--profile", "bob", "send", "alice", "two", "--wait", "0.5", "--json")
+    assert (sent.code, sent.json["exit"], sent.json["cause"]) == (7, 7, "DowngradeNeedsConsent")
+    assert "gives less than before" in sent.err
+    assert "kexkit --profile bob consent alice weaker" in sent.err
+
+    for profile, peer in (("bob", "alice"), ("alice", two[1][:12])):  # both had more before
+        assert invoke("--profile", profile, "consent", peer, "weaker", "--json").json["count"] == 1
+    alice = start("--profile", "alice", "listen", "--once", "--for", "30", "--json")
+    until_heard(invoke, "bob", seconds="6")
+    heard = alice.end()
+    assert (heard.code, heard.lines[0]["text"], heard.lines[0]["forward_secret"]) == (0, "two", False)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cause", "what"),
+    [
+        ("DowngradeNeedsConsent", "weaker"),
+        ("Unconfirmed", "bare"),
+        ("NegotiationFailed", "again"),
+        ("OfferMissing", None),
+        ("", None),
+    ],
+)
+def test_a_text_that_waits_for_a_person_says_how_to_consent(cause: str, what: str | None) -> None:
+    event = Waiting(b"id", PEER, "", "Something is in the way.", cause)
+    assert waits(event) == "It waits: Something is in the way."
+    advice = remedy(event, "kexkit consent alice {}")
+    assert advice.endswith(f"kexkit consent alice {what}") if what else advice == ""
+    assert not cause or hasattr(errors, cause)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "cause", "said", "advised"),
+    [
+        ("", "OfferEquivocation", "An offer of alice cannot be used: why", "A newer offer of theirs ends that."),
+        ("x3dh/1", "STALE", "Trouble with a session of alice over x3dh/1: why", "The choice is made again by itself."),
+        ("x3dh/1", "POLICY", "Trouble with a session of alice over x3dh/1: why", "/consent weaker"),
+        ("x3dh/1", "DowngradeRefused", "Trouble with a session of alice over x3dh/1: why", "/consent release"),
+        ("x3dh/1", "ConfirmationMismatch", "Trouble with a session of alice over x3dh/1: why", "/consent release"),
+    ],
+)
+def test_trouble_names_the_person_the_mechanism_and_what_to_do(
+    mechanism: str, cause: str, said: str, advised: str
+) -> None:
+    event = NegotiationTrouble(PEER, "", mechanism, cause, "why")
+    assert in_words(event, "alice") == said
+    assert remedy(event, "/consent {}").endswith(advised)
+
+
+def test_events_of_a_negotiation_are_objects_for_programs() -> None:
+    shrunk = OfferShrunk(PEER, "one", ("x3dh/1", "noise-xx/1"))
+    assert in_words(shrunk, "alice") == "A device of alice no longer offers x3dh/1, noise-xx/1."
+    assert as_object(shrunk, "alice")["event"] == "shrunk"
+    trouble = as_object(NegotiationTrouble(PEER, "one", "x3dh/1", "OfferRollback", "why"), "alice")
+    assert (trouble["event"], trouble["cause"], trouble["reason"]) == ("negotiation", "OfferRollback", "why")
+
+
+def test_every_consent_has_a_word() -> None:
+    assert set(CONSENTS.values()) == set(Consent)
+
+
+@pytest.mark.parametrize(
+    ("name", "who"), [("bob", "bob"), ("", "0202020202"), ("a b", "0202020202"), ("{0}", "0202020202"), ("é", "é")]
+)
+def test_the_command_that_is_advised_can_be_typed_as_it_stands(name: str, who: str) -> None:
+    invocation = Invocation()
+    assert consenting(invocation, known(name, "02" * 33)).format("again") == f"kexkit consent {who} again"
+    invocation.note("profile", "me")
+    assert consenting(invocation, known(name, "02" * 33)).startswith("kexkit --profile me consent ")
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("", Policy()),
+        ("strict = true", STRICT),
+        ("strict = false", Policy()),
+        ('first_flight = "hold"', Policy(first_flight=FirstFlight.HOLD)),
+        ('downgrade = "accept"', Policy(downgrade=Downgrade.ACCEPT)),
+        ('mechanisms = ["x3dh/1"]', Policy(mechanisms=frozenset({"x3dh/1"}))),
+    ],
+)
+def test_a_profiles_settings_are_its_policy(text: str, policy: Policy) -> None:
+    assert policy_of(parse_config(text, "here")) == policy
+
+
+def test_strict_without_forward_secrecy_is_strict_in_all_else() -> None:
+    policy = policy_of(parse_config("strict = true", "here"), without_forward_secrecy=True)
+    assert (policy.first_flight, policy.downgrade, policy.hear_new_bare) == (
+        FirstFlight.HOLD,
+        Downgrade.REFUSE,
+        False,
+    )
+    assert policy.require != STRICT.require
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'first_flight = "later"',
+        "downgrade = true",
+        "downgrade = ['ask']",
+        "strict = 'yes'",
+        'mechanisms = "x3dh/1"',
+        'strict = true\ndowngrade = "accept"',
+        'strict = true\nfirst_flight = "send"',
+    ],
+)
+def test_a_policy_that_is_not_understood_or_contradicts_itself_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_config(text, "here")
+
+
+def test_what_is_named_first_is_offered_first_and_nothing_else_is(invoke: Invoke, home: Path) -> None:
+    invoke("init")
+    assert invoke("whoami", "--json").json["offers"] == ["healing-noise-xk1/1", "x3dh/1"]
+    write_config(home, "default", 'mechanisms = ["x3dh/1", "healing-noise-xk1/1", "noise-xx/1"]\nstrict = true\n')
+    told = invoke("whoami", "--json").json
+    assert told["offers"] == ["x3dh/1", "healing-noise-xk1/1"]
+    assert told["mechanisms"] == ["x3dh/1", "healing-noise-xk1/1", "noise-xx/1", "noise-xk1/1"]
+    assert (told["first_flight"], told["downgrade"]) == ("hold", "refuse")
+
+
+def test_a_mechanism_that_is_allowed_and_not_loaded_is_said(invoke: Invoke, home: Path) -> None:
+    invoke("init")
+    write_config(home, "default", 'mechanisms = ["x3hd/1"]\n')
+    ran = invoke("whoami")
+    assert ran.code == 8
+    assert "The profile allows 'x3hd/1', and no plugin that is enabled brings it" in ran.err
