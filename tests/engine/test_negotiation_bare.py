@@ -272,6 +272,22 @@ def test_a_device_that_was_bare_and_gets_offers_is_moved_up() -> None:
         world.must_agree()
 
 
+def test_a_bare_device_of_which_another_says_that_it_has_offers_is_written_to_no_more() -> None:
+    """Its session is open; still, what it offers now was kept from us."""
+    with meeting(17, ONLY_SLOT, ONLY_SLOT) as world:
+        carol = status_person(world)
+        world.alice.add(carol.code())
+        carol.knows("alice")
+        carol.send("alice", "hello")
+        world.read("alice")
+        world.alice.send(carol.me, "hello yourself")
+        assert not world.alice.table("waiting")
+        world.alice.add(ContactCode(carol.me, pins=(Pin(carol.peer.installation, 1),)))
+        world.alice.send(carol.me, "are you there?")
+        assert world.causes("alice") == {"OfferMissing"}
+        assert len(world.alice.table("waiting")) == 1
+
+
 # --- nobody poses as bare --------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from kexkit.limits import (
 )
 
 from tests.engine.negotiating_peers import (
+    LADDER,
     ONE,
     ONLY_BARE,
     ONLY_FRAME,
@@ -39,6 +40,8 @@ from tests.engine.negotiating_peers import (
     meeting,
     psk,
 )
+from tests.kits.toy_ladder import AGAIN, TRIES
+from tests.world.world import HOUR
 
 AROUND = pytest.mark.parametrize("beyond", [-1, 0, 1])
 OFFLINE = pytest.mark.parametrize("kit", [ONLY_FRAME, ONLY_SLOT], ids=["frame", "slot"])
@@ -199,6 +202,27 @@ def cause_now(world: Meeting) -> set[str]:
     before = len(world.told_of("alice", Waiting))
     world.send("alice", "bob")
     return {event.cause for event in world.told_of("alice", Waiting)[before:]}
+
+
+def test_handshakes_that_nobody_answers_are_failures_too() -> None:
+    """The mechanism gives up by itself, after some minutes; then it waits longer each time, and in the end for good."""
+    with meeting(18, Kit((LADDER,)), Kit((LADDER,))) as world:
+        silent(world)
+        world.send("alice", "bob")
+        begun_at: list[int] = []
+        known: set[bytes] = set()
+        for _ in range(2 * HOUR // AGAIN):
+            world.clock.now += AGAIN
+            world.work("alice")
+            new = {ref.id for ref in world.refs("alice", "bob")} - known
+            known |= new
+            begun_at += [world.clock.now] * len(new)
+        gaps = [later - earlier for earlier, later in pairwise(begun_at)]
+        assert len(gaps) == 3, "after that bob's keys have expired"
+        for turn, gap in enumerate(gaps):
+            assert ATTEMPT_AGAIN_MS * 5**turn <= gap <= ATTEMPT_AGAIN_MS * 5**turn + (TRIES + 3) * AGAIN
+        assert world.device("alice", "bob").attempts == len(begun_at)
+        assert len(world.alice.table("waiting")) == 1
 
 
 @AROUND

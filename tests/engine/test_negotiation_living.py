@@ -92,6 +92,31 @@ def test_a_chat_moves_to_what_was_added_and_nothing_is_lost_or_doubled(
         world.must_agree()
 
 
+def test_an_offer_that_came_before_is_read_again_by_a_plugin_that_is_added() -> None:
+    """Nothing new need come of the peer."""
+    large = Kit((psk(TWO), psk(ONE)))
+    with meeting(16, Kit((psk(ONE),)), large) as world:
+        talked(world)
+        world.equip("alice", large)
+        world.send("alice", "bob")
+        assert [said.mechanism for said in world.said("alice") if said.confirm][-1] == TWO
+        world.settle()
+        assert world.states("alice", "bob") == {ONE: [State.STALE], TWO: [State.OPEN]}
+        world.must_agree()
+
+
+def test_what_a_plugin_that_is_added_cannot_read_of_an_offer_counts_as_not_offered() -> None:
+    """Another secret: the old session goes on, and nothing is tried that cannot be."""
+    with meeting(17, Kit((psk(ONE),)), Kit((psk(TWO), psk(ONE)))) as world:
+        talked(world)
+        world.equip("alice", Kit((psk(TWO, secret=bytes(32)), psk(ONE))))
+        world.send("alice", "bob")
+        assert last(world, "alice") == ONE
+        assert list(world.device("alice", "bob").offered) == [ONE]
+        world.settle()
+        world.must_agree()
+
+
 def test_the_new_session_names_the_one_that_it_replaces() -> None:
     with meeting(2, Kit((psk(TWO), psk(ONE))), Kit((psk(ONE),))) as world:
         talked(world)

@@ -10,7 +10,7 @@ from kexkit._engine.attaching import ask_for_confirmation, confirmation_alone
 from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
 from kexkit._engine.frames import Sealed, flights
-from kexkit._engine.negotiating import answered_offer, names_of
+from kexkit._engine.negotiating import answered_offer, failed, names_of
 from kexkit._engine.peers import Person, add_session, advance, advert_of, awaken, ensure_device, follow, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.sealing import opened_event
@@ -85,6 +85,8 @@ def progress(
     came.answers[:0] = flights(device.installation, talk.exchange, step)
     if after is None:
         advance(person, ref, Cause.ENDED)
+        if ref.ours and state is State.OPENING and setting.negotiates:
+            failed(draft, device, person.identity, moment)
         device.sessions.remove(ref)
         person.changed = True
         awaken(draft, person.identity, moment)
