@@ -166,6 +166,10 @@ class Middle:
         row = self.peers[who].table(records.SIGNED_OFFER[0])[records.SIGNED_OFFER[1]]
         return records.own_public(row.value)
 
+    def digest_of(self, who: str) -> bytes:
+        signed = self.offer_of(who)
+        return wire.read(signed, expected_identity=signed[1:34]).digest
+
     # --- what came of it ---------------------------------------------------------------------------------------------
 
     def heard(self, who: str) -> list[str]:

@@ -261,6 +261,8 @@ class Case:
                 return None
             if names is None and not (claimed == BARE and session.name in OFFLINE):
                 return None
+            if session.name not in self.responder.names:
+                return None  # nothing there understands it
             if self.rules.recomputes and names is not None and names != self.responder.names:
                 return None  # a hint, which is the present offer: the network can show that anyhow
         if session.name not in OFFLINE:
