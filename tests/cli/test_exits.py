@@ -27,6 +27,7 @@ EXPECTED = {
     errors.MechanismMissing: 7,
     errors.OfferMissing: 4,
     errors.DowngradeNeedsConsent: 7,
+    errors.StaticChanged: 7,
     errors.Unconfirmed: 4,
     errors.NegotiationFailed: 7,
     errors.PeerError: 1,

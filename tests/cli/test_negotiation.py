@@ -74,6 +74,7 @@ def test_less_than_before_waits_for_consent_and_leaves_then(invoke: Invoke, two:
         ("DowngradeNeedsConsent", "weaker"),
         ("Unconfirmed", "bare"),
         ("NegotiationFailed", "again"),
+        ("StaticChanged", "static"),
         ("OfferMissing", None),
         ("", None),
     ],
@@ -91,6 +92,7 @@ def test_a_text_that_waits_for_a_person_says_how_to_consent(cause: str, what: st
     [
         ("", "OfferEquivocation", "An offer of alice cannot be used: why", "A newer offer of theirs ends that."),
         ("x3dh/1", "STALE", "Trouble with a session of alice over x3dh/1: why", "The choice is made again by itself."),
+        ("x3dh/1", "StaticChanged", "Trouble with a session of alice over x3dh/1: why", "/consent static"),
         ("x3dh/1", "POLICY", "Trouble with a session of alice over x3dh/1: why", "/consent weaker"),
         ("x3dh/1", "DowngradeRefused", "Trouble with a session of alice over x3dh/1: why", "/consent release"),
         ("x3dh/1", "ConfirmationMismatch", "Trouble with a session of alice over x3dh/1: why", "/consent release"),
@@ -137,6 +139,7 @@ def test_the_command_that_is_advised_can_be_typed_as_it_stands(name: str, who: s
         ("strict = false", Policy()),
         ('first_flight = "hold"', Policy(first_flight=FirstFlight.HOLD)),
         ('downgrade = "accept"', Policy(downgrade=Downgrade.ACCEPT)),
+        ('new_static = "ask"', Policy(new_static=Downgrade.ASK)),
         ('mechanisms = ["x3dh/1"]', Policy(mechanisms=frozenset({"x3dh/1"}))),
     ],
 )
@@ -164,6 +167,7 @@ def test_strict_without_forward_secrecy_is_strict_in_all_else() -> None:
         'mechanisms = "x3dh/1"',
         'strict = true\ndowngrade = "accept"',
         'strict = true\nfirst_flight = "send"',
+        'strict = true\nnew_static = "accept"',
     ],
 )
 def test_a_policy_that_is_not_understood_or_contradicts_itself_is_refused(text: str) -> None:

@@ -161,7 +161,7 @@ def test_what_is_common_is_what_both_allow_in_our_order(invoke: Invoke, codes: d
     assert invoke("send", "bob", "hello", "--relay", "ws://127.0.0.1:9").code == 7
 
 
-@pytest.mark.parametrize("what", ["weaker", "bare", "again"])
+@pytest.mark.parametrize("what", ["weaker", "bare", "again", "static"])
 def test_consent_is_for_all_devices_of_one_person(invoke: Invoke, codes: dict[str, str], what: str) -> None:
     invoke("add", codes["bob"], "--name", "bob")
     told = invoke("consent", "bob", what, "--json")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kexkit._host import examine_plugins, installed_plugins, load_commands, load_plugins
+from kexkit._registry import PREFERENCE, in_preference
 from kexkit.api import StoreFactory
 from kexkit.errors import InvalidInput, PluginDuplicate, PluginError, PluginMissing
 
@@ -38,6 +42,38 @@ def test_key_exchanges_come_in_the_order_in_which_their_plugins_are_named(instal
         install(name, exchange(f"{name}@example.org/1"))
     plugins = load_plugins(["cc", "aa", "bb"])
     assert [kx.name[:2] for kx in plugins.key_exchanges] == ["cc", "aa", "bb"]
+
+
+DEFAULT_ORDER = ["healing-noise-xk1/1", "x3dh/1", "noise-xk1/1", "noise-xx/1"]
+
+
+@pytest.mark.parametrize("order", sorted(permutations(["x3dh", "noise", "sqlite"])))
+def test_our_own_come_in_one_order_whatever_the_order_of_their_plugins(order: tuple[str, ...]) -> None:
+    assert [kx.name for kx in load_plugins(order).key_exchanges] == DEFAULT_ORDER
+
+
+@pytest.mark.parametrize(
+    ("order", "place"), [(["psk", "noise", "x3dh"], 0), (["x3dh", "psk", "noise"], 1), (["noise", "x3dh", "psk"], 4)]
+)
+def test_a_strangers_keeps_the_place_where_its_plugin_is_named(order: list[str], place: int) -> None:
+    names = [kx.name for kx in load_plugins(order, {"psk": {"secret": "5e" * 32}}).key_exchanges]
+    assert names.index("psk@example.org/1") == place
+    assert [name for name in names if name != "psk@example.org/1"] == DEFAULT_ORDER
+
+
+def test_what_shows_who_begins_or_needs_a_secret_comes_only_when_it_is_named() -> None:
+    config = {"noise": {"mechanisms": "healing-noise-k1k1/1, noise-xk1/1", "psk": "5e" * 32}}
+    names = [kx.name for kx in load_plugins(["noise", "x3dh"], config).key_exchanges]
+    assert names == ["healing-noise-k1k1/1", "x3dh/1", "noise-xk1/1"]
+
+
+@given(st.lists(st.sampled_from([*DEFAULT_ORDER, "noise-k1k1/1", "a@b.c/1", "d@e.f/1"]), unique=True))
+def test_preference_moves_ours_among_themselves_and_nothing_else(names: list[str]) -> None:
+    ordered = in_preference(names)
+    assert sorted(ordered) == sorted(names)
+    assert [name for name in ordered if name in PREFERENCE] == [name for name in PREFERENCE if name in names]
+    assert all((new == old) for new, old in zip(ordered, names, strict=True) if old not in PREFERENCE)
+    assert list(PREFERENCE) == DEFAULT_ORDER
 
 
 def test_a_plugin_gets_its_own_settings_and_no_others(install: Install) -> None:

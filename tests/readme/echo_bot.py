@@ -5,7 +5,7 @@ from kexkit import TextReceived, load_plugins, open_node
 
 
 async def main(folder: str, url: str) -> None:
-    plugins = load_plugins(["x3dh", "sqlite", "relay"])
+    plugins = load_plugins(["x3dh", "noise", "sqlite", "relay"])
     async with (
         plugins.store("sqlite").open({"path": folder}) as store,
         plugins.transport("relay").open({"url": url}) as transport,

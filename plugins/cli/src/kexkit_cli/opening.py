@@ -111,6 +111,8 @@ def policy_of(config: Config, *, without_forward_secrecy: bool = False) -> Polic
         policy = evolve(policy, first_flight=FirstFlight(config.first_flight))
     if config.downgrade is not None:
         policy = evolve(policy, downgrade=Downgrade(config.downgrade))
+    if config.new_static is not None:
+        policy = evolve(policy, new_static=Downgrade(config.new_static))
     if config.mechanisms is not None:
         policy = evolve(policy, mechanisms=frozenset(config.mechanisms))
     return policy

@@ -42,6 +42,7 @@ class Config:
     """nothing leaves before the peer has confirmed the choice, and nothing gets weaker"""
     first_flight: str | None = None
     downgrade: str | None = None
+    new_static: str | None = None
     plugins: Mapping[str, Mapping[str, str]] = field(default=MappingProxyType({}), repr=False)
 
 
@@ -143,7 +144,8 @@ identity = "{identity}"
 # forward_secrecy = true                          # false: also send where a later theft of keys would open the texts
 # first_flight = "send"                           # "hold": no text leaves before the peer has confirmed the choice
 # downgrade = "ask"                               # less than before: "refuse" it, "accept" it, or "ask"
-# strict = false                                  # true: hold, refuse, and hear no new device that makes no offers
+# new_static = "accept"                           # a device shows a new long-term key: "ask", "refuse", "accept"
+# strict = false                                  # true: hold, refuse, ask, and hear no new device without offers
 # [plugins.NAME]                                  # a plugin's own settings
 """
 
@@ -186,8 +188,9 @@ def parse_config(text: str, where: str) -> Config:
         except ValueError as problem:
             raise InvalidInput(f"config.toml of {where}: {key} {problem}.") from None
     config = Config(**known)
-    if config.strict and (config.first_flight, config.downgrade) != (None, None):
-        raise InvalidInput(f"config.toml of {where}: strict says what first_flight and downgrade are; leave them out.")
+    if config.strict and (config.first_flight, config.downgrade, config.new_static) != (None, None, None):
+        others = "first_flight, downgrade and new_static"
+        raise InvalidInput(f"config.toml of {where}: strict says what {others} are; leave them out.")
     return config
 
 
@@ -249,6 +252,7 @@ _READERS = {
     "strict": _flag,
     "first_flight": _one_of("send", "hold"),
     "downgrade": _one_of("ask", "refuse", "accept"),
+    "new_static": _one_of("ask", "refuse", "accept"),
     "plugins": _tables,
 }
 

@@ -13,18 +13,19 @@ _REMEDIES: Final = {
     "DowngradeNeedsConsent": (Consent.WEAKER, "Say that less is enough for them with: {}"),
     "Unconfirmed": (Consent.BARE, "If theirs is an application that makes no offers, such as Status: {}"),
     "NegotiationFailed": (Consent.AGAIN, "Try again at once with: {}"),
+    "StaticChanged": (Consent.STATIC, "Ask them whether they have a new device or a new key; if so: {}"),
 }
-"""an error behind a text that waits -> what makes it go on"""
+"""an error behind a text that waits, or a trouble -> what makes it go on"""
 _CHOSEN_AGAIN: Final = frozenset({"STALE", "NOT_BEST"})
 
 
 def remedy(event: Waiting | NegotiationTrouble, command: str) -> str:
     """What to do, or nothing. `command` consents, with '{}' for what: 'kexkit consent alice {}'."""
-    if isinstance(event, Waiting):
-        if event.cause not in _REMEDIES:
-            return ""
+    if event.cause in _REMEDIES:
         consent, words = _REMEDIES[event.cause]
         return words.format(command.format(consent.name.lower()))
+    if isinstance(event, Waiting):
+        return ""
     if not event.mechanism:
         return "A newer offer of theirs ends that."
     if event.cause in _CHOSEN_AGAIN:

@@ -42,7 +42,7 @@ HELP = """\
 /who         who they are
 /code        your contact code
 /answer TEXT answers a question of the key exchange
-/consent weaker, bare, again or release: decides where a negotiation waits for you
+/consent weaker, bare, again, static or release: decides where a negotiation waits for you
 //...        a line that begins with a slash; Alt-Enter breaks a line
 Marks: · on its way, ✓ the relay has it, ! without forward secrecy, ↑ written before what stands above"""
 WEAK = (

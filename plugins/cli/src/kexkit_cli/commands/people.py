@@ -118,6 +118,7 @@ def consent(context: click.Context, peer: str, what: str) -> None:
     weaker   what is left to choose from may give less than before
     bare     devices that make no offers (Status) may be written to though they confirm nothing
     again    what failed to begin is tried again at once
+    static   devices that showed a new long-term key are theirs
     release  texts that came over refused sessions are shown
 
     What that sets free leaves, or is shown, with the next command that goes online.

@@ -82,6 +82,7 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         "forward_secrecy": config.forward_secrecy,
         "first_flight": work.policy.first_flight.value,
         "downgrade": work.policy.downgrade.value,
+        "new_static": work.policy.new_static.value,
     }
     if made:
         facts["made"] = True
