@@ -91,11 +91,11 @@ def test_a_text_that_waits_for_a_person_says_how_to_consent(cause: str, what: st
     ("mechanism", "cause", "said", "advised"),
     [
         ("", "OfferEquivocation", "An offer of alice cannot be used: why", "A newer offer of theirs ends that."),
-        ("x3dh/1", "STALE", "Trouble with a session of alice over x3dh/1: why", "The choice is made again by itself."),
-        ("x3dh/1", "StaticChanged", "Trouble with a session of alice over x3dh/1: why", "/consent static"),
-        ("x3dh/1", "POLICY", "Trouble with a session of alice over x3dh/1: why", "/consent weaker"),
-        ("x3dh/1", "DowngradeRefused", "Trouble with a session of alice over x3dh/1: why", "/consent release"),
-        ("x3dh/1", "ConfirmationMismatch", "Trouble with a session of alice over x3dh/1: why", "/consent release"),
+        ("x3dh/1", "STALE", "Negotiating with alice over x3dh/1: why", "The choice is made again by itself."),
+        ("x3dh/1", "StaticChanged", "Negotiating with alice over x3dh/1: why", "/consent static"),
+        ("x3dh/1", "POLICY", "Negotiating with alice over x3dh/1: why", "/consent weaker"),
+        ("x3dh/1", "DowngradeRefused", "Negotiating with alice over x3dh/1: why", "/consent release"),
+        ("x3dh/1", "ConfirmationMismatch", "Negotiating with alice over x3dh/1: why", "/consent release"),
     ],
 )
 def test_trouble_names_the_person_the_mechanism_and_what_to_do(

@@ -42,7 +42,7 @@ def in_words(event: NegotiationTrouble | OfferShrunk, name: str) -> str:
         return f"A device of {name} no longer offers {', '.join(event.gone)}."
     if not event.mechanism:
         return f"An offer of {name} cannot be used: {event.reason}"
-    return f"Trouble with a session of {name} over {event.mechanism}: {event.reason}"
+    return f"Negotiating with {name} over {event.mechanism}: {event.reason}"
 
 
 def waits(event: Waiting) -> str:
