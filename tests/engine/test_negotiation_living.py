@@ -218,18 +218,46 @@ def test_a_policy_that_forbids_the_old_one_stops_its_texts_at_once_and_they_wait
         assert world.told_of("bob", OfferShrunk)[-1].gone == (ONE,)
 
 
-def test_what_was_sent_over_what_the_policy_now_forbids_is_held_with_a_placeholder() -> None:
-    """Whoever forbids a mechanism does not trust what comes over it. The sender could not know: nothing is hidden."""
-    both = Kit((psk(ONE), psk(TWO)))
+@EACH
+def test_what_was_sent_over_what_the_policy_now_forbids_is_still_heard(kit: Kit) -> None:
+    """It forbids to write, and to begin. Who wrote could not know."""
+    both = Kit((*kit.plugins, psk(TWO, HEALS)))
     with meeting(6, both, both) as world:
         talked(world)
         world.send("bob", "alice")
         world.leave("bob")
-        world.equip("alice", Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO}))))
+        only_two = Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO})))
+        world.equip("alice", only_two)
         world.until_rest()
+        world.must_agree()
+        world.send("alice", "bob")
+        assert last(world, "alice") == TWO
+
+
+def test_what_begins_over_what_the_policy_forbids_is_held_and_read_once_it_is_allowed() -> None:
+    both = Kit((loose(ONE), loose(TWO)))
+    with meeting(18, both, both) as world:
+        world.introduce()
+        world.settle()
+        world.equip("alice", Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO}))))
+        world.send("bob", "alice")
+        world.settle()
         assert [event.retried for event in world.alice.read_inbox() if isinstance(event, Unreadable)] == [True]
+        assert not world.told("alice")
         world.equip("alice", both)
         world.until_rest()
+        world.must_agree()
+
+
+def test_what_begins_over_what_the_policy_forbids_is_answered_with_our_offer_where_it_names_another() -> None:
+    both = Kit((psk(ONE), psk(TWO)))
+    with meeting(19, both, both) as world:
+        world.introduce()
+        world.settle()
+        world.equip("alice", Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO}))))
+        world.send("bob", "alice")
+        world.settle()
+        assert last(world, "bob") == TWO
         world.must_agree()
 
 

@@ -46,7 +46,7 @@ class Policy:
     require: Guarantee = Guarantee.SECRET | Guarantee.FORWARD_SECRECY
     """what a session must give before a text of ours leaves through it"""
     mechanisms: frozenset[str] | None = None
-    """names allowed; None: all that are loaded"""
+    """names allowed; None: all that are loaded. Sessions of others that there are, are heard until they are replaced"""
     hear_unprotected: bool = True
     """take texts that belong to no session (Status's fallback); they are flagged, and lower no session"""
     hear_strangers: bool = True

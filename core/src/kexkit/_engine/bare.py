@@ -31,8 +31,8 @@ def receive_bare(draft: Draft, envelope: Envelope, setting: Setting, moment: Mom
     if row is None:
         return
     route = records.read_route(row.value)
-    exchange = setting.usable(route.mechanism)
-    if exchange is None:
+    exchange = setting.by_name.get(route.mechanism)
+    if exchange is None or not (route.session or setting.policy.allows(route.mechanism)):
         raise MechanismMissing(f"A frame of {route.mechanism} came, which is not enabled here.")
     if route.session:
         session = yield from live(draft, route.session)

@@ -20,7 +20,7 @@ from kexkit._transitions import Cause, State
 from kexkit._wire import mvds
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening, Plain, Step
-from kexkit.errors import Limit, NotMine, PolicyRefused, Refusal
+from kexkit.errors import Limit, MechanismMissing, NotMine, PolicyRefused, Refusal
 
 
 def open_frame(
@@ -134,6 +134,8 @@ def _accept(
     advert = to_advert(person.identity, device, stored) if device is not None and stored is not None else None
     if answers and Guarantee.BINDS in exchange.guarantees and (yield from _outdated(draft, answers, setting)):
         return Heard([], [], "", [], hint=True)
+    if not setting.policy.allows(exchange.name):  # sessions that there are, are heard until others replace them
+        raise MechanismMissing(f"A message came over {exchange.name}, which is not enabled here.")
     digest = answers or bare_digest(setting.me.identity, setting.me.installation)
     opening = Opening(sender, advert, opening_bind(exchange.name, digest))
     fetched: Fetched = {}

@@ -176,17 +176,17 @@ def frames_for(message: ProtocolMessage, setting: Setting) -> list[tuple[KeyExch
     mine: list[tuple[KeyExchange, bytes, bytes]] = []
     slot = message.slots.get(setting.me.installation, message.slots.get(NO_INSTALLATION))
     if slot is not None:
-        if setting.slot is None or not setting.policy.allows(setting.slot.name):
-            raise MechanismMissing("A message came over Status's key exchange, which is not enabled here.")
+        if setting.slot is None:
+            raise MechanismMissing("A message came over Status's key exchange, which is not loaded here.")
         mine.append((setting.slot, slot, b""))
     for frame in message.frames:
         if frame.installation != setting.me.installation:
             continue
         if not is_mechanism_name(frame.mechanism):
             raise Malformed("A frame names no mechanism.")
-        exchange = setting.usable(frame.mechanism)
+        exchange = setting.by_name.get(frame.mechanism)
         if exchange is None:
-            raise MechanismMissing(f"A message came over {frame.mechanism}, which is not enabled here.")
+            raise MechanismMissing(f"A message came over {frame.mechanism}, which is not loaded here.")
         mine.append((exchange, frame.frame, frame.offer))
     return mine
 

@@ -59,8 +59,3 @@ class Setting:
     def bare(self) -> tuple[str, ...]:
         """What a device offers that makes no offers: whatever claims Status's slot here, else what Status has there."""
         return (self.slot.name,) if self.slot is not None else BARE
-
-    def usable(self, mechanism: str) -> KeyExchange | None:
-        """Loaded here and allowed by policy."""
-        exchange = self.by_name.get(mechanism)
-        return exchange if exchange is not None and self.policy.allows(mechanism) else None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.chatting import take_texts
 from kexkit._engine.peers import Person, load_person, save_person
-from kexkit._engine.requests import Draft, Flow, Moment, load_one, scan
+from kexkit._engine.requests import Draft, Flow, Moment, load, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Heard
 from kexkit._wire import application
@@ -37,8 +37,8 @@ def _withhold(draft: Draft, person: Person, plain: Plain, cause: str, sender: De
     if not plain.body or person.record.withheld >= WITHHELD_PER_PEER:
         return
     key = _key(person, plain.body)
-    if (yield from load_one(draft, key)) is not None:
-        return
+    if (yield from load(draft, key, records.text_key(key[1][IDENTITY_BYTES:]))):
+        return  # it is kept already, or came over an accepted session before
     kept = records.Withheld(
         body=plain.body, installation=sender.installation, grade=plain.grade.value, cause=cause, at=moment.now
     )
