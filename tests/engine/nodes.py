@@ -41,6 +41,17 @@ class Pair:
         await self.bob.send(self.alice_for_bob, "hello back")
         await self.alice.ack(await heard(self.alice, "hello back"))
         await flushed(self.alice, self.bob)
+        await self.at_rest()
+
+    async def at_rest(self) -> None:
+        """What the first messages planned for at once has been worked off."""
+        quiet, before = 0, [-1, -1]
+        with anyio.fail_after(PATIENCE):
+            while quiet < 10:
+                await anyio.sleep(0.01)
+                now = [store.commits for store in self.stores.values()]
+                quiet = quiet + 1 if now == before else 0
+                before = now
 
 
 @asynccontextmanager
