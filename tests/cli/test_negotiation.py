@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from kexkit_cli.profiles import parse_config
 from kexkit_cli.showing import as_object
 from kexkit_cli.troubles import CONSENTS, in_words, remedy, waits
 
-from tests.cli.conftest import Invoke, Start, write_config
+from tests.cli.conftest import Invoke, Running, Start, write_config
+from tests.cli.test_chat import lines_until
 from tests.cli.test_people import known
 
 Two = tuple[str, str]
@@ -63,6 +66,57 @@ def test_less_than_before_waits_for_consent_and_leaves_then(invoke: Invoke, two:
     until_heard(invoke, "bob", seconds="6")
     heard = alice.end()
     assert (heard.code, heard.lines[0]["text"], heard.lines[0]["forward_secret"]) == (0, "two", False)
+
+
+def test_killing_the_relay_and_one_of_two_in_a_handshake_and_after_it_loses_and_doubles_nothing(
+    invoke: Invoke, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the default, whose handshake takes three messages: each step is cut off from the next."""
+
+    def relay(port: str) -> Running:
+        running = start("relay", "--port", port, "--data", str(tmp_path / "relay"), "--json")
+        url = str(json.loads(running.line())["url"])
+        monkeypatch.setenv("KEXKIT_RELAY", url)
+        return running
+
+    def chatting(profile: str) -> Running:
+        return start("--profile", profile, "chat", "--json")
+
+    server = relay("0")
+    port = os.environ["KEXKIT_RELAY"].rpartition(":")[2]
+    for profile in ("alice", "bob"):
+        invoke("--profile", profile, "init")
+    invoke("--profile", "bob", "add", invoke("--profile", "alice", "contact").out, "--name", "alice")
+    bob = chatting("bob")
+    bob.type("one\n")
+    lines_until(bob, lambda line: line["event"] == "waiting")
+    server.kill()
+    bob.type("two\n")
+    lines_until(bob, lambda line: line["event"] == "said" and line["text"] == "two")
+    bob.kill()
+    server = relay(port)
+    alice, bob = chatting("alice"), chatting("bob")
+    opened = lines_until(bob, lambda line: line["event"] == "session")[-1]
+    assert opened["mechanism"] == "healing-noise-xk1/1"
+    lines_until(alice, lambda line: line.get("text") == "two" and line["event"] == "text")
+    server.kill()
+    alice.type("three\n")
+    lines_until(alice, lambda line: line["event"] == "said")
+    alice.kill()
+    bob.type("four\n")
+    server = relay(port)
+    alice = chatting("alice")
+    lines_until(bob, lambda line: line["event"] == "text" and line["text"] == "three")
+    lines_until(alice, lambda line: line["event"] == "text" and line["text"] == "four")
+    for running in (alice, bob):
+        ended = running.interrupt()
+        assert ended.code == 130
+        assert [line for line in ended.lines if line["event"] == "text"] == []
+    (contact,) = invoke("--profile", "alice", "contacts", "--json").json["contacts"]
+    for profile, peer in (("bob", "alice"), ("alice", contact["identity"])):
+        texts = invoke("--profile", profile, "history", peer, "--json").json["texts"]
+        assert sorted(text["text"] for text in texts) == ["four", "one", "three", "two"]
+        assert all("forward_secrecy" in text["grade"] for text in texts if not text["outgoing"])
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

@@ -30,6 +30,19 @@ def test_what_is_not_enabled_is_listed_and_not_imported(invoke: Invoke, install:
     assert "installed   spy" in invoke("plugins", "list").out
 
 
+def test_listed_and_examined_noise_tells_its_mechanisms(invoke: Invoke, home: Path) -> None:
+    brought = [f"key exchange {name}" for name in ("healing-noise-xk1/1", "noise-xk1/1", "noise-xx/1")]
+    for command in ("list", "doctor"):
+        row = by_name(invoke("plugins", command, "--json"))["noise"]
+        assert (row["enabled"], row["state"], row["provides"]) == (True, "loaded", brought)
+        assert "; ".join(brought) in invoke("plugins", command).out
+    write_config(home, "default", '[plugins.noise]\nmechanisms = "noise-k1k1/1"\n')
+    assert by_name(invoke("plugins", "list", "--json"))["noise"]["provides"] == ["key exchange noise-k1k1/1"]
+    write_config(home, "default", '[plugins.noise]\nmechanisms = "noise-ik/1"\n')
+    ill = invoke("plugins", "doctor")
+    assert (ill.code, "There is no Noise mechanism noise-ik/1" in ill.err) == (8, True)
+
+
 def test_an_enabled_plugin_that_fails_is_listed_with_its_reason(invoke: Invoke, install: Install) -> None:
     install("bad", BROKEN)
     rows = by_name(invoke("--plugins", "x3dh,bad,huh", "plugins", "list", "--json"))
