@@ -31,7 +31,7 @@ from kexkit.errors import (
 )
 from kexkit.events import NegotiationTrouble, SessionOpened, TextReceived, Waiting
 from kexkit.limits import DEVICES_PER_PEER, PROVISIONAL_TEXTS
-from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, FirstFlight, Policy
+from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Downgrade, FirstFlight, Policy
 from kexkit.testing import MemoryStore
 from kexkit_noise import offers as noise_offers
 from kexkit_noise import statement
@@ -185,6 +185,22 @@ def test_03_a_pin_without_its_offer_waits() -> None:
         assert (middle.heard("bob"), open_over(middle)) == (["one"], {HEALING})
 
 
+def test_03_a_pin_stops_what_went_on_with_somebody_bare() -> None:
+    """Bob's program knew of no offers, then a code says that he has one: nothing more goes over what he had before."""
+    with two() as middle:
+        make_no_offers(middle.bob)
+        middle.adds("alice", "bob", without_offers)
+        middle.says("alice", "bob", "one")
+        middle.says("bob", "alice", "two")
+        assert middle.mechanisms("alice", "bob") == [X3DH_NAME]
+        pins = (Pin(middle.bob.me.installation, 1),)
+        middle.adds("alice", "bob", lambda code: evolve(code, offers=(), pins=pins))
+        before = middle.begun("alice")
+        middle.says("alice", "bob", "three")
+        assert middle.begun("alice") == before
+        assert "OfferMissing" in middle.causes("alice")
+
+
 def test_04_a_stale_offer_of_other_names_is_answered_with_the_present_one_in_clear_where_it_is_bound() -> None:
     with two() as middle:
         old = outdated_code(middle, (HEALING,))
@@ -307,6 +323,19 @@ def test_09_a_confirmation_cannot_be_taken_off_nothing_of_the_text_opens_without
             assert not middle.mechanisms("bob", "alice")
         middle.heal()
         assert (middle.heard("bob"), open_over(middle)) == (["one"], {HEALING})
+
+
+def test_09_who_makes_offers_and_answers_without_a_confirmation_is_not_believed() -> None:
+    status = able(X3DH_NAME, policy=Policy())
+    with a_middle(alice=status, bob=status) as middle:
+        code = middle.bob.code()
+        make_no_offers(middle.bob)
+        middle.adds("alice", "bob", lambda _: code)
+        middle.says("alice", "bob", "one")
+        middle.says("bob", "alice", "two")
+        assert middle.heard("alice") == []
+        assert middle.mechanisms("alice", "bob") == []
+        assert "ConfirmationMissing" in middle.causes("alice")
 
 
 def test_10_a_confirmation_played_back_or_to_others_or_by_others_opens_nothing() -> None:
@@ -728,6 +757,21 @@ def test_24_the_good_one_is_made_to_fail_for_a_month_and_nothing_else_is_tried(n
             assert set(middle.begun("alice")) <= {names[0]}
             assert set(middle.mechanisms("alice", "bob", *State)) <= {names[0]}
         assert open_over(middle) == set()
+
+
+def test_24_less_than_before_is_refused_by_the_responder_too_and_no_second_best_is_taken() -> None:
+    """Even if the initiator's policy would take it: its program may be another by now, or somebody else's."""
+    careless = evolve(WITHOUT_FORWARD_SECRECY, downgrade=Downgrade.ACCEPT)
+    with a_middle(
+        alice=able(HEALING, PSK_NAME, policy=careless), bob=able(HEALING, PSK_NAME, policy=WITHOUT_FORWARD_SECRECY)
+    ) as middle:
+        talking(middle)
+        middle.becomes("alice", able(PSK_NAME, policy=careless))
+        middle.says("alice", "bob", "weak")
+        assert middle.begun("alice") == [PSK_NAME]
+        assert "weak" not in middle.heard("bob")
+        assert PSK_NAME not in open_over(middle)
+        assert {"POLICY"} <= {event.cause for event in middle.events("bob", NegotiationTrouble)}
 
 
 def test_25_no_text_is_lured_into_a_first_flight_that_is_held() -> None:
