@@ -118,7 +118,8 @@ async def test_negative_control_a_version_that_nobody_compares_is_seen(
 
 def rearranged(message: ProtocolMessage, installation: str) -> list[ProtocolMessage]:
     """Fields left out, doubled and exchanged. `installation` is another one to name."""
-    frame, strays = frame_of(message), message.bundles + message.offers
+    frame = frame_of(message)
+    strays = message.bundles + message.offers or (frame,)
     found = [message, evolve(message, installation=installation), evolve(message, installation="")]
     found += [evolve(message, bundles=(), offers=()), evolve(message, bundles=(), offers=(), installation=installation)]
     found += [evolve(message, bundles=message.bundles * 2, offers=message.offers * 2)]
