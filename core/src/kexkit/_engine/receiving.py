@@ -39,6 +39,7 @@ from kexkit.api import Device, Envelope, KeyExchange, value
 from kexkit.errors import (
     Forged,
     KexkitError,
+    Limit,
     Malformed,
     MechanismMissing,
     NotForThisDevice,
@@ -142,6 +143,9 @@ def open_message(draft: Draft, opened: Opened, setting: Setting, moment: Moment,
     texts = yield from open_security(draft, person, message, setting, moment, keys)
     if person.is_new:
         if not texts and not any(device.sessions for device in person.record.devices):
+            if draft.leave:  # they hold an offer that we no longer make, and are told so; nothing of them is kept
+                draft.events.clear()
+                return
             raise Malformed("A stranger's message holds no text and begins no session.")
         yield from admit(draft, person, setting, moment, keys)
     save_person(draft, person)
@@ -195,6 +199,8 @@ def _answer(draft: Draft, person: Person, came: Heard, setting: Setting, moment:
     for envelope in (yield from envelopes_to(draft, person, came.answers, setting, moment, keys)):
         queue(draft, envelope, moment)
     if came.hint:  # our offer travels with every message, so an empty one is enough (negotiation 1.5)
+        if not keys.allowance.take(person.identity, moment.now):
+            raise Limit("Openings to outdated offers come too fast.")
         message = yield from message_around(draft, (), setting)
         queue(draft, envelope_to(person, message, moment, shared=False, keys=keys), moment)
 
