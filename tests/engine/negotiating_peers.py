@@ -46,7 +46,7 @@ from kexkit_x3dh.exchange import X3DH
 from tests.kits.toy_ladder import Ladder, Silent
 from tests.world.ciphers import Ciphers, watching
 from tests.world.mechanisms import SECRET, Mechanism
-from tests.world.peer import FIRST_NOW, Peer
+from tests.world.peer import Peer
 from tests.world.world import World
 
 E = TypeVar("E", bound=Event)
@@ -383,33 +383,3 @@ class Meeting(World):
 def meeting(seed: int, alice: Kit, bob: Kit, **others: Kit) -> Iterator[Meeting]:
     with watching() as ciphers:
         yield Meeting(seed, ciphers, {"alice": alice, "bob": bob, **others})
-
-
-__all__ = [
-    "BARE",
-    "BARE_NAME",
-    "FIRST_NOW",
-    "FRAME",
-    "HEALS",
-    "KITS",
-    "LADDER",
-    "ONE",
-    "ONLY_BARE",
-    "ONLY_FRAME",
-    "ONLY_SLOT",
-    "PSK_NAME",
-    "SLOT",
-    "SLOT_NAME",
-    "SOON",
-    "THREE",
-    "TWO",
-    "Kit",
-    "Meeting",
-    "Plugin",
-    "Said",
-    "Tap",
-    "edited",
-    "loose",
-    "meeting",
-    "psk",
-]

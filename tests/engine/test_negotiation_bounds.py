@@ -6,18 +6,14 @@ from itertools import pairwise
 
 import pytest
 from kexkit import _records as records
-from kexkit._engine.allowance import Allowance
 from kexkit._engine.consenting import Consent
 from kexkit._transitions import State
 from kexkit.events import Waiting
 from kexkit.limits import (
-    ALLOWANCES,
     ANSWER_AGAIN_MS,
     ATTEMPT_AGAIN_MS,
     ATTEMPTS,
     CONFIRM_AGAIN_MS,
-    OFFER_CHECK_MS,
-    OFFER_CHECKS,
     OWN_OFFER_GRACE_MS,
     OWN_OFFER_LIFETIME_MS,
     OWN_OFFERS,
@@ -417,56 +413,3 @@ def test_an_offer_is_signed_anew_at_half_of_its_life(beyond: int) -> None:
         assert (after.digest == first.digest) == (beyond < 0)
         assert after.body.entries == first.body.entries
         assert (after.body.seq == first.body.seq) == (beyond < 0)
-
-
-# --- unproven callers ------------------------------------------------------------------------------------------------
-
-
-@AROUND
-def test_so_many_checks_may_be_caused_at_once(beyond: int) -> None:
-    allowance = Allowance()
-    granted = [allowance.take(b"who", NOW) for _ in range(OFFER_CHECKS + beyond)]
-    assert granted == [True] * min(OFFER_CHECKS, OFFER_CHECKS + beyond) + [False] * max(beyond, 0)
-
-
-@AROUND
-def test_one_more_may_be_caused_after_so_long(beyond: int) -> None:
-    allowance = Allowance()
-    for _ in range(OFFER_CHECKS):
-        assert allowance.take(b"who", NOW)
-    assert allowance.take(b"who", NOW + OFFER_CHECK_MS + beyond) == (beyond >= 0)
-    assert not allowance.take(b"who", NOW + OFFER_CHECK_MS + beyond)
-
-
-def test_what_is_regained_is_neither_lost_nor_doubled_by_asking_meanwhile() -> None:
-    """Over a long time it is one for each interval, however often somebody asks."""
-    allowance = Allowance()
-    for _ in range(OFFER_CHECKS):
-        allowance.take(b"who", NOW)
-    step = OFFER_CHECK_MS // 7
-    granted = sum(allowance.take(b"who", NOW + number * step) for number in range(1, 7 * 20 + 1))
-    assert granted == (7 * 20 * step) // OFFER_CHECK_MS
-
-
-def test_a_clock_that_goes_back_regains_nothing() -> None:
-    allowance = Allowance()
-    for _ in range(OFFER_CHECKS):
-        allowance.take(b"who", NOW)
-    assert not any(allowance.take(b"who", NOW - number * OFFER_CHECK_MS) for number in range(100))
-
-
-@AROUND
-def test_so_many_callers_are_remembered(beyond: int) -> None:
-    allowance = Allowance()
-    for _ in range(OFFER_CHECKS):
-        allowance.take(b"who", NOW)
-    for number in range(ALLOWANCES - 1 + beyond):
-        allowance.take(number.to_bytes(4, "big"), NOW)
-    assert allowance.take(b"who", NOW) == (beyond > 0)
-
-
-def test_one_callers_spending_costs_no_other() -> None:
-    allowance = Allowance()
-    for _ in range(OFFER_CHECKS + 1):
-        allowance.take(b"who", NOW)
-    assert allowance.take(b"another", NOW)

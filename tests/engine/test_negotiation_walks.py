@@ -178,3 +178,27 @@ def test_both_may_be_killed_between_any_two_steps_of_a_change(story: str, old: K
     assert total > 10
     for fatal in range(1, total + 1):
         killed_at(fatal, story, old, new)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("plugin", [psk(), SLOT], ids=["frame", "slot"])
+def test_of_two_beginnings_that_crossed_both_ends_take_the_smaller_id(plugin: Plugin, seed: int) -> None:
+    with meeting(seed, Kit((plugin,), Policy(Guarantee.SECRET)), Kit((plugin,), Policy(Guarantee.SECRET))) as world:
+        world.introduce()
+        world.settle()
+        world.send("alice", "bob")
+        world.send("bob", "alice")
+        for who in ("alice", "bob", "alice", "bob"):
+            world.leave(who)
+        for who in ("alice", "bob"):
+            world.read(who)
+        ids = sorted(bytes(ref.id) for ref in world.refs("alice", "bob"))
+        assert len(ids) == 2
+        assert (
+            [ref.rank for ref in world.refs("alice", "bob")]
+            == [1, 1]
+            == [ref.rank for ref in world.refs("bob", "alice")]
+        )
+        world.quiesce(1)
+        world.must_agree()
+        world.must_converge()
