@@ -164,8 +164,8 @@ class Advert:
     expires: int
     """milliseconds; an expired advert starts no session"""
     traits: frozenset[str] = frozenset()
-    """what core must know of the device: 'negotiated-topic'; 'static:…', a long-term key's digest: when another one comes,
-    a person is told"""
+    """what core must know of the device: 'negotiated-topic'; 'static:…', a long-term key's digest, of which another one
+    is told to a person"""
 
 
 @frozen

@@ -111,6 +111,14 @@ class Node:
         count: int = await runtime.perform(lambda: runtime.engine.consent(identity, what, runtime.moment()))
         return count
 
+    async def end_sessions(self, peer: bytes | Contact) -> int:
+        """Forget the keys of every session with somebody, and say goodbye where the protocol can. The next text begins
+        a new session. How many there were."""
+        identity = peer.identity if isinstance(peer, Contact) else peer
+        runtime = self._runtime
+        count: int = await runtime.perform(lambda: runtime.engine.end_sessions(identity, runtime.moment()))
+        return count
+
     # --- texts -------------------------------------------------------------------------------------------------------
 
     async def send(self, peer: bytes | Contact, text: str) -> Sent:

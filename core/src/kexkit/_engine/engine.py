@@ -13,10 +13,11 @@ from kexkit import _records as records
 from kexkit._engine import consenting, noting, offering, receiving, sending, timing
 from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
+from kexkit._engine.peers import load_person
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, Outcome, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
-from kexkit.api import Cue, Envelope, Key, Versioned
+from kexkit.api import Close, Cue, Envelope, Key, Versioned
 from kexkit.contact import ContactCode
 from kexkit.errors import KexkitError, PluginMissing, UnknownPeer
 from kexkit.events import Delivery, DeliveryChanged
@@ -114,6 +115,15 @@ class Engine:
         if receipt:
             draft.remove(("inbox", receipt))
         return draft.outcome(found)
+
+    def end_sessions(self, peer: bytes, moment: Moment) -> Flow[Outcome]:
+        """Say goodbye in every session with a person, where it can be said, and forget its keys. How many there were."""
+        draft = Draft()
+        person = yield from load_person(draft, peer)
+        ended = [ref.id for device in person.record.devices for ref in device.sessions]
+        for session_id in ended:
+            yield from cue_session(draft, session_id, Close(), self.setting, moment, self._keys)
+        return draft.outcome(len(ended))
 
     def consent(self, peer: bytes, what: Consent, moment: Moment) -> Flow[Outcome]:
         """A person decided what policy left open."""
