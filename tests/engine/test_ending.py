@@ -1,4 +1,4 @@
-"""A person ends the sessions with somebody: their keys go on both sides where the protocol can say goodbye, and the next
+"""A person ends the sessions with somebody: the keys go, on both sides where the protocol can say goodbye, and the next
 text begins anew."""
 
 from __future__ import annotations

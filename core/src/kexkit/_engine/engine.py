@@ -117,7 +117,7 @@ class Engine:
         return draft.outcome(found)
 
     def end_sessions(self, peer: bytes, moment: Moment) -> Flow[Outcome]:
-        """Say goodbye in every session with a person, where it can be said, and forget its keys. How many there were."""
+        """Say goodbye in every session with a person, where that can be said, and forget its keys. Tells how many."""
         draft = Draft()
         person = yield from load_person(draft, peer)
         ended = [ref.id for device in person.record.devices for ref in device.sessions]
