@@ -127,10 +127,9 @@ class Pairing:
         """A frame from the topic. What does not fit is told in `refused`, and the pairing goes on."""
         self._check(now)
         try:
-            received = payload.decode(frame, Pattern.WAKU_PAIRING.protocol_id)
-            if self._handshake.writes or self.done or received.nametag != self._expected():
+            if self._handshake.writes or self.done or frame[: nametags.NAMETAG_BYTES] != self._expected():
                 raise NotMine("Not the frame that this pairing waits for.")
-            return self._taken(received)._answered()
+            return self._taken(payload.decode(frame, Pattern.WAKU_PAIRING.protocol_id))._answered()
         except NotMine as refusal:
             return Progress(self, refused=refusal.with_traceback(None))
         except Refusal as refusal:
