@@ -70,8 +70,8 @@ class HeaderKey:
         """The nametag of the chain's n-th message."""
         if not self._inner:
             tag_key = hmac_sha256(self.key, LABEL + b"tag")
-            self._inner = tag_key.translate(_INNER) + _INNER_REST
             self._outer = tag_key.translate(_OUTER) + _OUTER_REST
+            self._inner = tag_key.translate(_INNER) + _INNER_REST  # last: another thread may look for it
         inner = sha256(self._inner + _NUMBER.pack(n)).digest()
         return sha256(self._outer + inner).digest()[:NAMETAG_BYTES]
 
