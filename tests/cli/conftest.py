@@ -8,9 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from attrs import frozen
@@ -104,12 +105,20 @@ class Running:
         )
 
     def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().decode()
+        return self._line(self.process.stdout)
 
     def note(self) -> str:
-        assert self.process.stderr is not None
-        return self.process.stderr.readline().decode()
+        return self._line(self.process.stderr)
+
+    def _line(self, stream: IO[bytes] | None) -> str:
+        """A command that has nothing more to say is ended, so that its test fails and does not wait for ever."""
+        assert stream is not None
+        watch = threading.Timer(SECONDS, self.process.kill)
+        watch.start()
+        try:
+            return stream.readline().decode()
+        finally:
+            watch.cancel()
 
     def type(self, text: str) -> None:
         assert self.process.stdin is not None

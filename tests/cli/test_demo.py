@@ -130,7 +130,9 @@ def test_a_choice_that_one_of_them_does_not_confirm_is_a_failure(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_messages_are_enough(invoke: Invoke, count: int) -> None:
-    told = invoke("demo", "--messages", str(count), "--json").json
+    ran = invoke("demo", "--messages", str(count), "--json")
+    told = ran.json
+    assert (ran.code, told["confirmed"]) == (0, True)
     assert (told["sent"], told["delivered"], told["offline_sent"]) == (count, count, 0 if count == 1 else 1)
 
 
