@@ -164,7 +164,7 @@ def settle(
         if step.plain:
             raise broken(exchange.name, "it opened a text of nobody")
         if after is None:
-            draft.remove(records.half_key(session.session.id))
+            yield from _no_longer_half_open(draft, session.session.id)
         nobody = Person(b"", None, records.new_peer())
         yield from _answer(draft, nobody, flights("", exchange, step), setting, moment, keys)
         return
@@ -201,7 +201,7 @@ def _introduce(
     if person.is_new:
         yield from admit(draft, person, setting, moment, keys)
     yield from make_room(draft, person, peer.installation, moment)
-    draft.remove(records.half_key(session.session.id))
+    yield from _no_longer_half_open(draft, session.session.id)
     return (yield from place(draft, person, peer.installation, exchange, session, step, setting, moment))
 
 
@@ -215,10 +215,20 @@ def _answer(
 
 def expire_half(draft: Draft, session_id: bytes, setting: Setting, moment: Moment) -> Flow[None]:
     """Nobody was proven in time."""
-    key = records.half_key(session_id)
-    if (yield from load_one(draft, key)) is None:
+    if not (yield from _no_longer_half_open(draft, session_id)):
         return
-    draft.remove(key)
     session = yield from live(draft, session_id)
     if session is not None:
         end(draft, session.mechanism, session, moment)
+
+
+def _no_longer_half_open(draft: Draft, session_id: bytes) -> Flow[bool]:
+    """Its timer goes too, or each opening of a stranger would leave one for a month. False: it was not half open."""
+    key = records.half_key(session_id)
+    row = yield from load_one(draft, key)
+    if row is None:
+        return False
+    draft.remove(key)
+    began = int.from_bytes(row.value, "big")
+    draft.remove(records.timer_key(began + HALF_OPEN_MS, records.Timer.HALF_EXPIRY, session_id))
+    return True
