@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 from attrs import evolve
+from kexkit import _records as records
 from kexkit._negotiation import choose
 from kexkit._transitions import State
 from kexkit._wire import offers as wire
@@ -292,6 +293,39 @@ def test_08_a_device_whose_offer_is_withheld_is_missed_as_soon_as_another_names_
         assert (middle.bob.me.installation, "OfferMissing") in waits
         assert not middle.sessions("alice", "bob")
         assert middle.mechanisms("alice", "laptop", State.OPENING) == [HEALING]
+
+
+def test_08_the_device_that_answers_brings_what_was_withheld_of_its_siblings() -> None:
+    with two() as middle:
+        laptop = middle.second_device("bob", "laptop", able(*BOTH, policy=Policy()))
+        old = middle.bob.code()
+        middle.clock.now += SECOND
+        pair(middle, "bob", "laptop")
+        middle.hook = stripping(middle)
+        middle.adds("alice", "bob", lambda _: old)
+        assert not middle.knows("alice", "laptop")
+        middle.says("alice", "bob", "one")
+        assert middle.heard("bob") == ["one"]
+        assert middle.device("alice", "laptop").offer == middle.offer_of("laptop")
+        assert laptop.me.installation in {each.installation for each in middle.alice.person(laptop.me.identity).devices}
+
+
+def pair(middle: Middle, who: str, other: str) -> None:
+    """One's device knows that the other is of the same person."""
+    peer, signed = middle.peers[who], middle.offer_of(other)
+    offer = wire.read(signed, expected_identity=signed[1:34])
+    ourselves = records.new_peer()
+    names = [entry.name for entry in offer.body.entries]
+    ourselves.devices.add(
+        installation=offer.body.installation,
+        enabled=True,
+        offer=signed,
+        offer_seq=offer.body.seq,
+        offer_digest=offer.digest,
+        offered=names,
+    )
+    peer.rows.commit(Change({}, {records.peer_key(peer.me.identity): records.write(ourselves)}))
+    peer.boot()
 
 
 # --- 9 to 13: what is done to sessions -------------------------------------------------------------------------------
