@@ -11,7 +11,7 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kexkit import SessionOpened, TextReceived
+from kexkit import Node, SessionOpened, TextReceived
 from kexkit.errors import TransportError
 from kexkit_cli.demo import play, relay
 from kexkit_cli.demo.peer import Peer
@@ -134,6 +134,19 @@ def test_few_messages_are_enough(invoke: Invoke, count: int) -> None:
     told = ran.json
     assert (ran.code, told["confirmed"]) == (0, True)
     assert (told["sent"], told["delivered"], told["offline_sent"]) == (count, count, 0 if count == 1 else 1)
+
+
+def test_the_demo_does_not_end_before_both_have_confirmed(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(self: Peer, node: Node) -> None:
+        async for event in node.events():
+            if isinstance(event, SessionOpened) and event.ours:
+                await anyio.sleep(0.5)
+            self._take(event)
+            await node.ack(event)
+            self._bell.set()
+
+    monkeypatch.setattr(Peer, "_read", slow)
+    assert invoke("demo", "--messages", "1", "--json").json["confirmed"] is True
 
 
 @given(st.integers(1, DEMO_MESSAGES))

@@ -16,7 +16,7 @@ from kexkit_cli.limits import CACHED_CHARACTERS
 from tests.cli.conftest import COMMAND, Invoke
 from tests.host.conftest import Install, hook
 
-ROUNDS = 9
+ROUNDS = 15
 AT_MOST = 6.0
 HEAVY = ["attrs", "anyio", "asyncio", "kexkit.api", "pluggy", "importlib.metadata", "platformdirs", "json"]
 LAB = "from kexkit.api import CommandEntry" + hook(
