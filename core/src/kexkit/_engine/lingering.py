@@ -53,9 +53,15 @@ def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Mom
         queue(draft, envelope, moment)
     ref.asked = moment.now
     person.changed = True
-    if moment.now - ref.since < PROVISIONAL_MS and exchange.carriage is Carriage.BARE:
+    fresh = moment.now - ref.since < PROVISIONAL_MS and exchange.carriage is Carriage.BARE
+    if fresh or (yield from _somebody_waits(person)):  # whoever drops one question shall not silence us for good
         ask_again(draft, ref, moment)
     save_person(draft, person)
+
+
+def _somebody_waits(person: Person) -> Flow[bool]:
+    prefix = records.waiting_prefix(person.identity)
+    return bool((yield from scan("waiting", prefix, records.prefix_end(prefix), limit=1)))
 
 
 def end_if_quiet(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
@@ -97,13 +103,18 @@ def requeue(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
         yield from purge_unconfirmed(draft, session_id, moment)
         return
     person, device, _ = found
-    rows = yield from _unconfirmed(draft, session_id, FLUSH_BATCH)
-    for key, _ in rows:
-        draft.remove(key)
-        yield from _wait_again(draft, person, device.installation, key[1][len(session_id) :])
-    if len(rows) == FLUSH_BATCH:
+    if (yield from say_again(draft, person, device.installation, session_id, FLUSH_BATCH)) == FLUSH_BATCH:
         draft.write(records.timer_key(moment.now + 1, records.Timer.REQUEUE, session_id), b"")
     awaken(draft, person.identity, moment)
+
+
+def say_again(draft: Draft, person: Person, installation: str, session_id: bytes, batch: int) -> Flow[int]:
+    """What was said in this session waits for another. How many texts."""
+    rows = yield from _unconfirmed(draft, session_id, batch)
+    for key, _ in rows:
+        draft.remove(key)
+        yield from _wait_again(draft, person, installation, key[1][len(session_id) :])
+    return len(rows)
 
 
 def _wait_again(draft: Draft, person: Person, installation: str, message_id: bytes) -> Flow[None]:

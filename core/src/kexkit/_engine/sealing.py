@@ -232,6 +232,8 @@ def _first_text(
     alone: list[Sealed | Postponed] = []
     if device.offer_seq:  # never to a device that seems to make no offers: it would show something empty
         alone.append((yield from confirmation_alone(draft, talk, session, setting, moment)))
+        if isinstance(parts[0], Postponed):
+            ask_again(draft, ref, moment)
     return alone + [_postponed(device, problem) if problem and isinstance(part, Postponed) else part for part in parts]
 
 
