@@ -6,21 +6,25 @@ would have changed is forgotten with it.
 
 from __future__ import annotations
 
+from kexkit import _records as records
 from kexkit._engine.attaching import ask_for_confirmation, confirmation_alone
 from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
 from kexkit._engine.frames import Sealed, flights
+from kexkit._engine.lingering import say_again
 from kexkit._engine.negotiating import answered_offer, failed, names_of
 from kexkit._engine.peers import Person, add_session, advance, advert_of, awaken, ensure_device, follow, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.sealing import opened_event
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Heard, Talk
+from kexkit._negotiation import Confirming
 from kexkit._transitions import Cause, State
 from kexkit._wire import mvds
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening, Plain, Step
 from kexkit.errors import Limit, MechanismMissing, NotMine, PolicyRefused, Refusal
+from kexkit.limits import PURGE_BATCH
 
 
 def open_frame(
@@ -84,6 +88,8 @@ def progress(
     came = yield from hear(draft, talk, step.plain, setting, moment)
     came.answers[:0] = flights(device.installation, talk.exchange, step)
     if after is None:
+        if ref.ours and ref.confirming == Confirming.ASKING:
+            yield from say_again(draft, person, device.installation, ref.id, PURGE_BATCH)
         advance(person, ref, Cause.ENDED)
         if ref.ours and state is State.OPENING and setting.negotiates:
             failed(draft, device, person.identity, moment)
@@ -93,12 +99,22 @@ def progress(
         return came
     if before.session.grade is None and after.session.grade is not None and ref.ours and state is State.OPENING:
         came.answers += yield from _ready(draft, talk, after, setting, moment)
+    if before.session.grade is not None and after.session.grade is None:
+        _worn_out(draft, talk, moment)
     if ref.state != state:
         awaken(draft, person.identity, moment)
     if heard:
         _notice(talk, moment)
         follow(person, device.installation, ref)
     return came
+
+
+def _worn_out(draft: Draft, talk: Talk, moment: Moment) -> None:
+    """It seals no more, so another begins. If they never answered, perhaps they never had it: what was said in it is
+    said again, and whoever has it already knows its id."""
+    if talk.ref.ours and talk.ref.confirming == Confirming.ASKING:
+        draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, talk.ref.id), b"")
+    awaken(draft, talk.person.identity, moment)
 
 
 def _ready(draft: Draft, talk: Talk, session: LiveSession, setting: Setting, moment: Moment) -> Flow[list[Sealed]]:
