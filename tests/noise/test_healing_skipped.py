@@ -30,10 +30,13 @@ class Drawer:
         missed = [(self.draw(16), self.draw(32)) for _ in range(count)]
         have: dict[bytes, bytes | None] = {}
         filed = skipped.file(SESSION, self.kept, missed, have=have, until=NOW)
-        if isinstance(filed, Wants):
+        while isinstance(filed, Wants):
+            assert filed.rows
+            assert filed.rows.isdisjoint(have)
             have |= {row: self.rows[row].value if row in self.rows else None for row in filed.rows}
             filed = skipped.file(SESSION, self.kept, missed, have=have, until=NOW)
         assert isinstance(filed, Filed)
+        assert set(filed.drop) <= have.keys(), "a row goes that was not shown, and leaves its timer"
         self._take(filed)
         self.model += [tag for tag, _ in missed]
         self.made += [tag for tag, _ in missed]

@@ -89,8 +89,9 @@ def file(session: bytes, kept: Kept, missed: Sequence[tuple[bytes, bytes]], *, h
     going = range(kept.low // _GROUP, -(-min(low, kept.made) // _GROUP)) if low > kept.low else ()
     for index in going:
         drop += (key_row(session, tag) for number, tag in lists[index] if kept.low <= number < low)
-        if (index + 1) * _GROUP <= low:
-            drop.append(group_row(session, index))
+    if not have.keys() >= set(drop):  # core has a timer for each, and must see a row to know it
+        return Wants(frozenset(drop) - have.keys())
+    drop += (group_row(session, index) for index in going if (index + 1) * _GROUP <= low)
     keep: dict[bytes, Row] = {}
     for number, (tag, key) in enumerate(missed, kept.made):
         if number >= low:
