@@ -678,6 +678,22 @@ def test_20_a_clock_that_is_off_never_makes_anybody_bare(skew: int) -> None:
             assert middle.causes("alice") & {"OfferNotYetValid", "OfferExpired"}
 
 
+@pytest.mark.parametrize("skew", [-30 * DAY, -HOUR, -150 * SECOND, 15 * DAY, 400 * DAY])
+@pytest.mark.parametrize("names", [BOTH, (X3DH_NAME, XK1, HEALING), (XK1, X3DH_NAME)], ids=" ".join)
+def test_20_what_was_read_by_a_clock_that_is_off_is_no_less_once_it_is_right(names: tuple[str, ...], skew: int) -> None:
+    """No entry of an offer is left out because of its own dates, which would make something else look best to both."""
+    device = able(*names, policy=WITHOUT_FORWARD_SECRECY)
+    with a_middle(alice=device, bob=device) as middle:
+        middle.alice.skew = skew
+        middle.adds("alice", "bob")
+        middle.alice.skew = 0
+        middle.says("alice", "bob", "one")
+        middle.wait(SECOND, 7 * HOUR)
+        middle.assert_best("alice", "bob")
+        assert tuple(middle.device("alice", "bob").offered) == names
+        assert middle.heard("bob") == ["one"]
+
+
 def test_20_the_dates_of_others_do_not_move_our_clock_and_old_numbers_stay_barred() -> None:
     with two() as middle:
         old = outdated_code(middle, (X3DH_NAME,))

@@ -28,7 +28,7 @@ from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel
 from kexkit._negotiation import choose
 from kexkit._transitions import Cause, State
-from kexkit._wire.offers import SignedOffer, check_signature, read
+from kexkit._wire.offers import OfferBody, SignedOffer, check_signature, read
 from kexkit.api import Advert, Device, Guarantee, KeyExchange
 from kexkit.contact import ContactCode
 from kexkit.errors import Forged, InvalidInput, Limit, OfferEquivocation, OfferNotYetValid, Refusal, StaticChanged
@@ -165,11 +165,12 @@ def _note_entries(draft: Draft, person: Person, offer: SignedOffer, setting: Set
     maker = Device(person.identity, body.installation)
     names: list[str] = []
     refusal: Refusal | None = None
+    then = _at_its_time(body, moment)
     for entry in body.entries:
         exchange = setting.by_name.get(entry.name)
         if exchange is not None and exchange is not setting.slot:
             try:
-                adverts = _read(exchange, entry.public, maker, moment)
+                adverts = _read(exchange, entry.public, maker, then)
             except Refusal as refused:
                 refusal = refused
                 continue
@@ -183,6 +184,13 @@ def _note_entries(draft: Draft, person: Person, offer: SignedOffer, setting: Set
     if refusal is not None and not any(name in setting.by_name for name in names):
         raise refusal
     return names
+
+
+def _at_its_time(body: OfferBody, moment: Moment) -> Moment:
+    """The nearest at which the offer is good. Whether it may be used is asked each time; what it says does not hang on
+    the clock with which it was first read, or one that is off would leave out what is best, for both and for good."""
+    now = min(max(moment.now, body.not_before * 1000), body.not_after * 1000 - 1)
+    return evolve(moment, context=evolve(moment.context, now=now))
 
 
 def recall_offer(draft: Draft, person: Person, device: records.PeerDevice, setting: Setting, moment: Moment) -> None:
