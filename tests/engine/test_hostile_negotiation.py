@@ -6,11 +6,16 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from attrs import evolve
 from kexkit._engine.bare import expire_half
+from kexkit._engine.noting import note_offers
+from kexkit._engine.peers import load_person, save_person
 from kexkit._engine.requests import Draft, Flow, Outcome
 from kexkit._transitions import State
+from kexkit._wire.offers import Sibling
 from kexkit.api import Guarantee
-from kexkit.limits import PROVISIONAL_TEXTS
+from kexkit.contact import Pin
+from kexkit.limits import OFFER_AHEAD_S, OFFER_SEQUENCE_MAX, PROVISIONAL_TEXTS
 from kexkit.policy import FirstFlight, Policy
 
 from tests.engine.negotiating_peers import (
@@ -116,3 +121,58 @@ def test_texts_of_a_session_that_the_other_end_never_had_are_said_again(hours: i
         lost_on_the_way(world, "bob", hours)
         honest(world, 24 * 3)
         world.must_agree()
+
+
+# --- pins and contradictions -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kit", [ONLY_FRAME, ONLY_SLOT, ONLY_BARE], ids=["frame", "slot", "bare"])
+def test_a_number_from_the_end_of_time_in_a_code_locks_nobody_out_for_good(kit: Kit) -> None:
+    """Nobody signs what a code pins. The next offer, at the latest in a week, has a number beyond now."""
+    with meeting(4, kit, kit) as world:
+        lie = Pin(world.bob.me.installation, OFFER_SEQUENCE_MAX)
+        world.alice.add(evolve(world.bob.code(), bundles=(), offers=(), pins=(lie,)))
+        world.introduce()
+        world.send("alice", "bob")
+        world.send("bob", "alice")
+        honest(world, 24 * 8)
+        world.must_agree()
+
+
+def test_a_number_from_the_end_of_time_at_a_sibling_locks_it_out_for_no_longer() -> None:
+    with meeting(5, ONLY_FRAME, ONLY_FRAME) as world:
+        world.sibling("bob", "laptop", ONLY_FRAME)
+        lie = Sibling(world.peers["laptop"].me.installation, OFFER_SEQUENCE_MAX)
+        world.give(
+            "alice", world.sign("bob", seq=world.offer_of("bob").body.seq + 1, siblings=(lie,)).received, of="bob"
+        )
+        assert world.device("alice", "laptop").pin == world.clock.now + OFFER_AHEAD_S * 1000
+
+
+def test_a_contradiction_that_a_newer_offer_settles_wakes_what_waits() -> None:
+    with meeting(6, ONLY_SLOT, ONLY_SLOT) as world:
+        world.introduce()
+        world.settle()
+        body = world.offer_of("bob").body
+        world.give("alice", world.sign("bob", not_after=body.not_after - 1).received, of="bob")
+        world.send("alice", "bob")
+        world.settle()
+        assert world.causes("alice") == {"OfferEquivocation"}
+        overheard(world, "alice", "bob", world.sign("bob", seq=body.seq + 1).received)
+        assert not world.said("alice")
+        world.work("alice")
+        assert world.said("alice")
+
+
+def overheard(world: Meeting, who: str, whom: str, signed: bytes) -> None:
+    """An offer comes with a message, and nothing else in it is new."""
+    peer, identity = world.peers[who], world.peers[whom].me.identity
+
+    def noting() -> Flow[Outcome]:
+        draft = Draft()
+        person = yield from load_person(draft, identity)
+        note_offers(draft, person, (signed,), peer.engine.setting, peer.moment())
+        save_person(draft, person)
+        return draft.outcome()
+
+    peer.perform(noting)

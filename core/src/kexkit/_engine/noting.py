@@ -33,7 +33,7 @@ from kexkit.api import Advert, Device, Guarantee, KeyExchange
 from kexkit.contact import ContactCode
 from kexkit.errors import Forged, InvalidInput, Limit, OfferEquivocation, OfferNotYetValid, Refusal, StaticChanged
 from kexkit.events import NegotiationTrouble, OfferShrunk
-from kexkit.limits import QUIET_MS
+from kexkit.limits import OFFER_AHEAD_S, QUIET_MS
 
 STATIC_TRAIT = "static:"
 
@@ -109,7 +109,7 @@ def _note_offer(
     for sibling in body.siblings:
         other = ensure_device(person, sibling.installation)
         if other is not None:
-            other.pin = max(other.pin, sibling.seq)
+            pin(other, sibling.seq, moment)
     names = _note_entries(draft, person, offer, setting, moment)
     listed = {entry.name for entry in body.entries}
     gone = tuple(name for name in device.offered if name not in listed)
@@ -117,8 +117,8 @@ def _note_offer(
         draft.events.append(OfferShrunk(person.identity, device.installation, gone))
     if names != list(device.offered) or device.offer_seq < device.pin or device.attempts:
         _give_up_openings(draft, person, device, offer, names, setting, moment)
-        awaken(draft, person.identity, moment)
         forgiven(device)
+    awaken(draft, person.identity, moment)  # the one before may have been over, or contradicted
     device.offer_seq = body.seq
     device.offer = offer.received
     device.offer_digest = offer.digest
@@ -127,6 +127,12 @@ def _note_offer(
     device.offered[:] = names
     device.bare = False
     device.conflict = b""
+
+
+def pin(device: records.PeerDevice, seq: int, moment: Moment) -> None:
+    """Somebody has seen an offer of this device with at least this number. Numbers begin at the time, so one far beyond
+    ours is a wrong clock's, or a lie in a code that nobody signs: it shall not lock out the offers that are to come."""
+    device.pin = max(device.pin, min(seq, moment.now + OFFER_AHEAD_S * 1000))
 
 
 def _give_up_openings(
@@ -249,10 +255,10 @@ def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: T
     person = yield from load_person(draft, code.identity)
     note_bundles(draft, person, code.bundles, Device(code.identity, ""), setting, moment)
     note_offers(draft, person, code.offers, setting, moment)
-    for pin in code.pins:  # it says that an offer exists: without it nothing is sent to that device
-        pinned = ensure_device(person, pin.installation)
+    for known in code.pins:  # it says that an offer exists: without it nothing is sent to that device
+        pinned = ensure_device(person, known.installation)
         if pinned is not None:
-            pinned.pin = max(pinned.pin, pin.seq)
+            pin(pinned, known.seq, moment)
     person.record.contact = True
     draft.remove(records.stranger_key(code.identity))
     if name:
