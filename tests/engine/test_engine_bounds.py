@@ -123,7 +123,8 @@ def test_only_a_dormant_device_gives_its_place_away(beyond: int) -> None:
         device = person.record.devices.add(installation=f"device {number}")
         age = DEVICE_DORMANT_MS + beyond if number == 5 else 0
         device.adverts.add(mechanism="x/1", issued=(NOW - age) * NS_IN_MS)
-    run(make_room(Draft(), person, "new", Lone(Psk(bytes(32))).moment(NOW)))
+    lone = Lone(Psk(bytes(32)))
+    run(make_room(Draft(), person, "new", lone.engine.setting, lone.moment(NOW)))
     assert len(person.record.devices) == DEVICES_PER_PEER - (beyond > 0)
     assert ("device 5" in {device.installation for device in person.record.devices}) == (beyond <= 0)
 

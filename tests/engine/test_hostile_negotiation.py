@@ -4,18 +4,21 @@ good once they stop, and nothing that was said is lost."""
 from __future__ import annotations
 
 from functools import partial
+from uuid import uuid4
 
 import pytest
 from attrs import evolve
+from kexkit import _records as records
 from kexkit._engine.bare import expire_half
+from kexkit._engine.lingering import end_if_quiet
 from kexkit._engine.noting import note_offers
-from kexkit._engine.peers import load_person, save_person
+from kexkit._engine.peers import NS_IN_MS, load_person, make_room, save_person
 from kexkit._engine.requests import Draft, Flow, Outcome
 from kexkit._transitions import State
 from kexkit._wire.offers import Sibling
 from kexkit.api import Guarantee
 from kexkit.contact import Pin
-from kexkit.limits import OFFER_AHEAD_S, OFFER_SEQUENCE_MAX, PROVISIONAL_TEXTS
+from kexkit.limits import DEVICES_PER_PEER, OFFER_AHEAD_S, OFFER_SEQUENCE_MAX, PROVISIONAL_TEXTS, QUIET_MS
 from kexkit.policy import FirstFlight, Policy
 
 from tests.engine.negotiating_peers import (
@@ -176,3 +179,73 @@ def overheard(world: Meeting, who: str, whom: str, signed: bytes) -> None:
         return draft.outcome()
 
     peer.perform(noting)
+
+
+# --- a plugin that went ----------------------------------------------------------------------------------------------
+
+
+def test_half_open_sessions_of_a_plugin_that_went_keep_nobody_out() -> None:
+    """The oldest gives way to a new one, also if nobody here can read it any more."""
+    with meeting(7, ONLY_BARE, Kit((BARE, FRAME))) as world:
+        world.introduce()
+        world.settle()
+        world.send("alice", "bob")
+        world.leave("alice")
+        world.read("bob")
+        (half_open,) = world.bob.table("half")
+        world.equip("bob", ONLY_FRAME)
+        forget_half_open(world, "bob")
+        for table in ("half", "session", "place"):
+            assert not world.bob.table(table)
+        assert half_open not in {records.read_route(row.value).session for row in world.bob.table("route").values()}
+
+
+@pytest.mark.parametrize("kit", [ONLY_FRAME, ONLY_BARE], ids=["frame", "bare"])
+def test_a_device_with_sessions_of_a_plugin_that_went_gives_its_place_away(kit: Kit) -> None:
+    with meeting(8, kit, Kit((*kit.plugins, SLOT))) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.settle()
+        world.equip("bob", ONLY_SLOT)
+        peer = world.bob
+
+        def making_room() -> Flow[Outcome]:
+            draft = Draft()
+            person = yield from load_person(draft, world.alice.me.identity)
+            while len(person.record.devices) < DEVICES_PER_PEER:
+                person.record.devices.add(installation=str(uuid4())).adverts.add(issued=world.clock.now * NS_IN_MS)
+            device = person.record.devices[0]
+            assert device.sessions
+            device.adverts.clear()
+            yield from make_room(draft, person, "new", peer.engine.setting, peer.moment())
+            save_person(draft, person)
+            return draft.outcome()
+
+        peer.perform(making_room)
+        assert not peer.table("session")
+        assert len(peer.person(world.alice.me.identity).devices) == DEVICES_PER_PEER - 1
+
+
+def test_a_replaced_session_of_a_plugin_that_went_is_forgotten_in_time() -> None:
+    with meeting(9, ONLY_FRAME, Kit((FRAME, SLOT))) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.settle()
+        world.equip("bob", ONLY_SLOT)
+        peer, (old,) = world.bob, world.bob.table("session")
+
+        def being_quiet() -> Flow[Outcome]:
+            draft = Draft()
+            person = yield from load_person(draft, world.alice.me.identity)
+            for device in person.record.devices:
+                for ref in device.sessions:
+                    ref.state = State.STALE
+            person.changed = True
+            save_person(draft, person)
+            world.clock.now += QUIET_MS
+            yield from end_if_quiet(draft, old, peer.engine.setting, peer.moment())
+            return draft.outcome()
+
+        peer.perform(being_quiet)
+        assert not peer.table("session")
+        assert not world.refs("bob", "alice")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kexkit import _records as records
-from kexkit._engine.drawer import Fetched, ask, end, guarded, take
+from kexkit._engine.drawer import Fetched, ask, end_stored, guarded, take
 from kexkit._engine.frames import Sealed, flights
 from kexkit._engine.negotiating import answered_offer, bind_for, with_hint
 from kexkit._engine.noting import note_offers
@@ -200,7 +200,7 @@ def _introduce(
     check_heard(person, setting)
     if person.is_new:
         yield from admit(draft, person, setting, moment, keys)
-    yield from make_room(draft, person, peer.installation, moment)
+    yield from make_room(draft, person, peer.installation, setting, moment)
     yield from _no_longer_half_open(draft, session.session.id)
     return (yield from place(draft, person, peer.installation, exchange, session, step, setting, moment))
 
@@ -217,9 +217,7 @@ def expire_half(draft: Draft, session_id: bytes, setting: Setting, moment: Momen
     """Nobody was proven in time."""
     if not (yield from _no_longer_half_open(draft, session_id)):
         return
-    session = yield from live(draft, session_id)
-    if session is not None:
-        end(draft, session.mechanism, session, moment)
+    yield from end_stored(draft, session_id, setting, moment)
 
 
 def _no_longer_half_open(draft: Draft, session_id: bytes) -> Flow[bool]:

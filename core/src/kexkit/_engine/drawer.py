@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
 from kexkit import _records as records
-from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, broken, load
+from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, broken, live, load, load_one, scan
+from kexkit._engine.setting import Setting
 from kexkit.api import NOTHING, Ask, Have, Hear, KeyExchange, Row, Session, Step, Wants
 from kexkit.errors import KexkitError, PluginError
 from kexkit.events import Question
@@ -174,15 +175,38 @@ def _retime(draft: Draft, was: int | None, after: Session) -> None:
 
 def end(draft: Draft, mechanism: str, session: LiveSession, moment: Moment) -> None:
     """The session is over: its row goes now, its drawer rows by a timer, in bounded portions."""
-    key = records.session_key(session.session.id)
-    draft.given.setdefault(key, session.revision)
-    draft.remove(key)
-    draft.remove(records.place_key(session.session.id))
-    draft.remove(records.confirm_key(session.session.id))
-    draft.write(records.timer_key(moment.now, records.Timer.PURGE_UNCONFIRMED, session.session.id), b"")
-    draft.sessions[session.session.id] = None
+    session_id = session.session.id
+    draft.given.setdefault(records.session_key(session_id), session.revision)
     rehear(draft, session.session.hears, NOWHERE, mechanism)
     if session.session.due is not None:
-        draft.remove(records.timer_key(session.session.due, records.Timer.SESSION_DUE, session.session.id))
-    owned = records.drawer_key(mechanism, session.session.id)[1]
+        draft.remove(records.timer_key(session.session.due, records.Timer.SESSION_DUE, session_id))
+    _clear(draft, mechanism, session_id, moment)
+
+
+def end_stored(draft: Draft, session_id: bytes, setting: Setting, moment: Moment) -> Flow[None]:
+    """The same for a session whose plugin may be gone: what nobody can read any more is in nobody's way."""
+    key = records.session_key(session_id)
+    row = yield from load_one(draft, key)
+    if row is None:
+        return
+    mechanism = records.read_session(row.value).mechanism
+    if mechanism in setting.by_name:
+        session = yield from live(draft, session_id)
+        if session is not None:
+            end(draft, mechanism, session, moment)
+        return
+    draft.rely(key, row)
+    for place, route in (yield from scan("route", limit=None)):
+        if records.read_route(route.value).session == session_id:
+            draft.remove(place)
+    _clear(draft, mechanism, session_id, moment)
+
+
+def _clear(draft: Draft, mechanism: str, session_id: bytes, moment: Moment) -> None:
+    draft.remove(records.session_key(session_id))
+    draft.remove(records.place_key(session_id))
+    draft.remove(records.confirm_key(session_id))
+    draft.write(records.timer_key(moment.now, records.Timer.PURGE_UNCONFIRMED, session_id), b"")
+    draft.sessions[session_id] = None
+    owned = records.drawer_key(mechanism, session_id)[1]
     draft.write(records.timer_key(moment.now, records.Timer.PURGE_DRAWER, owned), b"")

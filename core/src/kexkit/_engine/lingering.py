@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, confirmation_alone
-from kexkit._engine.drawer import end
+from kexkit._engine.drawer import end_stored
 from kexkit._engine.peers import Person, awaken, load_person, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, live, load_one, scan
 from kexkit._engine.setting import Setting
@@ -64,7 +64,7 @@ def _somebody_waits(person: Person) -> Flow[bool]:
     return bool((yield from scan("waiting", prefix, records.prefix_end(prefix), limit=1)))
 
 
-def end_if_quiet(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
+def end_if_quiet(draft: Draft, session_id: bytes, setting: Setting, moment: Moment) -> Flow[None]:
     """What was replaced or refused goes once nothing has come for long."""
     found = yield from _placed(draft, session_id)
     if found is None:
@@ -75,9 +75,7 @@ def end_if_quiet(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
     if ref.since + QUIET_MS > moment.now:
         draft.write(records.timer_key(ref.since + QUIET_MS, records.Timer.QUIET, session_id), b"")
         return
-    session = yield from live(draft, session_id)
-    if session is not None:
-        end(draft, ref.mechanism, session, moment)
+    yield from end_stored(draft, session_id, setting, moment)
     device.sessions.remove(ref)
     person.changed = True
     save_person(draft, person)

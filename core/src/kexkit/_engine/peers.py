@@ -6,7 +6,7 @@ from attrs import define, field
 
 from kexkit import _records as records
 from kexkit import _transitions as transitions
-from kexkit._engine.drawer import end
+from kexkit._engine.drawer import end, end_stored
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, live, load_one
 from kexkit._engine.setting import Setting
 from kexkit._negotiation import Confirming
@@ -64,7 +64,7 @@ def ensure_device(person: Person, installation: str) -> records.PeerDevice | Non
     return person.record.devices.add(installation=installation)
 
 
-def make_room(draft: Draft, person: Person, installation: str, moment: Moment) -> Flow[None]:
+def make_room(draft: Draft, person: Person, installation: str, setting: Setting, moment: Moment) -> Flow[None]:
     """For a device that is new: if the peer has as many as we keep, the one longest silent goes, if it is dormant."""
     if len(person.record.devices) < DEVICES_PER_PEER or device_of(person, installation) is not None:
         return
@@ -72,9 +72,7 @@ def make_room(draft: Draft, person: Person, installation: str, moment: Moment) -
     if last_published(oldest) >= (moment.now - DEVICE_DORMANT_MS) * NS_IN_MS:
         return
     for ref in oldest.sessions:
-        session = yield from live(draft, ref.id)
-        if session is not None:
-            end(draft, ref.mechanism, session, moment)
+        yield from end_stored(draft, ref.id, setting, moment)
     person.record.devices.remove(oldest)
     person.changed = True
 

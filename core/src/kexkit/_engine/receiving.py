@@ -139,7 +139,7 @@ def open_message(draft: Draft, opened: Opened, setting: Setting, moment: Moment,
     if person.is_new and not (message.slots or message.frames):
         return  # what strangers merely publish makes nobody known
     check_heard(person, setting)
-    yield from make_room(draft, person, message.installation, moment)
+    yield from make_room(draft, person, message.installation, setting, moment)
     texts = yield from open_security(draft, person, message, setting, moment, keys)
     if person.is_new:
         if not texts and not any(device.sessions for device in person.record.devices):

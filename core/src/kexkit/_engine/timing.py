@@ -117,7 +117,7 @@ def _negotiate(
     elif kind == records.Timer.CONFIRM:
         yield from confirm_again(draft, reference, setting, moment, keys)
     elif kind == records.Timer.QUIET:
-        yield from end_if_quiet(draft, reference, moment)
+        yield from end_if_quiet(draft, reference, setting, moment)
     elif kind == records.Timer.WITHHELD_EXPIRY:
         yield from expire_withheld(draft, reference)
     elif kind == records.Timer.REQUEUE:
