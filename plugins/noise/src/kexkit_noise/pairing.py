@@ -9,6 +9,10 @@
 The wire is js-noise's. Ours beyond it: bytes that do not fit never end a pairing (whoever saw the QR code can send
 some); keys that contribute nothing, or are our own, are refused; the code must be of this application and version;
 nobody's static leaves before its owner has confirmed the code.
+
+The eight digits follow from message 1 alone, so whoever saw QR code and nametag and holds back the genuine message 1
+can make one of his own with the same digits, by 10**8 tries: to the responder he is then the initiator. The initiator
+is safe, for the QR code commits to the responder's static. So what is secret goes from who scans to who shows.
 """
 
 from __future__ import annotations
@@ -131,9 +135,9 @@ class Pairing:
                 raise NotMine("Not the frame that this pairing waits for.")
             return self._taken(payload.decode(frame, Pattern.WAKU_PAIRING.protocol_id))._answered()
         except NotMine as refusal:
-            return Progress(self, refused=refusal.with_traceback(None))
+            return Progress(self, refused=_bare(refusal))
         except Refusal as refusal:
-            return Progress(evolve(self, tries=self.tries + 1), refused=refusal.with_traceback(None))
+            return Progress(evolve(self, tries=self.tries + 1), refused=_bare(refusal))
 
     def _check(self, now: int) -> None:
         if now >= self.until:
@@ -163,6 +167,12 @@ class Pairing:
         tag = nametags.message_nametag(self._handshake.h)
         state, frame = _written(self._handshake, self._randomness, tag, b"")
         return Progress(evolve(self, handshake=state), frame)
+
+
+def _bare(refusal: Refusal) -> Refusal:
+    """Without the frames that it came through, which have keys among their locals: it is kept, not raised."""
+    refusal.__traceback__ = refusal.__context__ = None
+    return refusal
 
 
 def _cut(random: bytes) -> tuple[bytes, bytes, bytes]:
