@@ -39,8 +39,9 @@ async def test_a_send_and_a_receive_are_one_commit_each_in_the_steady_state(mech
                         break
         await flushed(pair.alice, pair.bob)
         sent, received = alice.commits - before[0], bob.commits - before[1]
-        assert TEXTS <= sent <= TEXTS + 2, "confirmations ride along with the next text"
-        assert TEXTS <= received <= TEXTS + 2, "cursors ride along with the next receipt"
+        most = TEXTS + TEXTS // 2  # on their own they would double it; where a text takes long, some do not wait for it
+        assert TEXTS <= sent <= most, "confirmations ride along with the next text"
+        assert TEXTS <= received <= most, "cursors ride along with the next receipt"
 
 
 @EACH

@@ -11,6 +11,7 @@ from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine.bare import expire_half
 from kexkit._engine.lingering import end_if_quiet
+from kexkit._engine.negotiating import DAY_MS, may_begin
 from kexkit._engine.noting import note_offers
 from kexkit._engine.peers import NS_IN_MS, load_person, make_room, save_person
 from kexkit._engine.requests import Draft, Flow, Outcome
@@ -18,6 +19,7 @@ from kexkit._transitions import State
 from kexkit._wire.offers import Sibling
 from kexkit.api import Guarantee
 from kexkit.contact import Pin
+from kexkit.errors import NegotiationFailed
 from kexkit.limits import DEVICES_PER_PEER, OFFER_AHEAD_S, OFFER_SEQUENCE_MAX, PROVISIONAL_TEXTS, QUIET_MS
 from kexkit.policy import FirstFlight, Policy
 
@@ -249,3 +251,54 @@ def test_a_replaced_session_of_a_plugin_that_went_is_forgotten_in_time() -> None
         peer.perform(being_quiet)
         assert not peer.table("session")
         assert not world.refs("bob", "alice")
+
+
+# --- clocks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kit", [ONLY_FRAME, ONLY_SLOT, ONLY_BARE], ids=["frame", "slot", "bare"])
+def test_a_clock_that_was_far_ahead_once_silences_nobody_until_then(kit: Kit) -> None:
+    """What was signed for next year is signed anew when the clock is right again."""
+    with meeting(10, kit, kit) as world:
+        world.bob.skew = 365 * 24 * HOUR
+        world.crash("bob")
+        world.settle()
+        world.bob.skew = 0
+        world.crash("bob")
+        world.settle()
+        assert world.offer_of("bob").body.not_before * 1000 <= world.clock.now
+        world.introduce()
+        world.send("alice", "bob")
+        world.settle()
+        assert world.told("bob") == ["text 1 of alice to bob"]
+
+
+def test_a_failure_under_a_clock_that_was_far_ahead_is_not_waited_for_until_then() -> None:
+    with meeting(11, ONLY_FRAME, ONLY_FRAME) as world:
+        world.introduce()
+        world.settle()
+        exchange = world.alice.engine.setting.exchanges[0]
+        device = world.device("alice", "bob")
+        moment = world.alice.moment()
+        device.attempts, device.resume = 1, moment.now + DAY_MS
+        with pytest.raises(NegotiationFailed):
+            may_begin(device, exchange, world.alice.engine.setting, moment)
+        device.resume = moment.now + DAY_MS + 1
+        may_begin(device, exchange, world.alice.engine.setting, moment)
+
+
+def test_an_answer_given_under_a_clock_that_was_far_ahead_is_given_again() -> None:
+    with meeting(12, ONLY_FRAME, ONLY_FRAME) as world:
+        world.introduce()
+        world.settle()
+        world.bob.skew = 20 * HOUR
+        world.send("alice", "bob")
+        world.leave("alice")
+        world.read("bob")
+        world.leave("bob")
+        world.skip("alice")
+        world.bob.skew = 0
+        world.send("alice", "bob")
+        world.leave("alice")
+        world.read("bob")
+        assert len([said for said in world.said("bob") if said.verdict is not None]) == 2

@@ -16,9 +16,12 @@ from kexkit._wire.confirms import (
     read_verdict,
 )
 from kexkit.api import Device
+from kexkit.limits import QUIET_MS
 
 from tests.engine.negotiating_peers import (
     ONE,
+    ONLY_FRAME,
+    PSK_NAME,
     Meeting,
     Said,
     edited,
@@ -159,3 +162,27 @@ def test_confirming_is_over_when_a_session_is_refused_or_frozen() -> None:
         refused = [ref for ref in world.refs("alice", "bob") if State(ref.state) is State.REFUSED]
         assert [ref.confirming for ref in refused] == [Confirming.SETTLED]
         assert refused[0].id not in world.alice.table("confirm")
+
+
+# --- nobody answers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_session_that_is_never_answered_is_given_up_after_so_long_and_what_was_said_in_it_is_said_again(
+    beyond: int,
+) -> None:
+    """Its beginning may be too old to be read by then: without another one the chat would stand still for good."""
+    with meeting(40, ONLY_FRAME, ONLY_FRAME) as world:
+        world.introduce()
+        world.settle()
+        world.send("alice", "bob", "one")
+        (first,) = world.refs("alice", "bob")
+        world.leave("alice")
+        world.skip("bob")
+        world.clock.now = first.since + QUIET_MS + beyond
+        world.give("alice", world.offer_of("bob").received, of="bob")
+        world.send("alice", "bob", "two")
+        assert (world.states("alice", "bob")[PSK_NAME][0] is State.STALE) == (beyond >= 0)
+        world.until_rest()
+        assert sorted(world.told("bob")) == ["one", "two"]
+        world.must_agree()

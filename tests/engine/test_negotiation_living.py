@@ -235,6 +235,9 @@ def test_what_begins_over_what_the_policy_forbids_is_held_and_read_once_it_is_al
         world.introduce()
         world.settle()
         world.equip("alice", Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO}))))
+        world.work("alice")
+        world.leave("alice")
+        world.skip("bob")  # he does not hear that she offers less now
         world.send("bob", "alice")
         world.settle()
         assert [event.retried for event in world.alice.read_inbox() if isinstance(event, Unreadable)] == [True]
@@ -254,6 +257,16 @@ def test_what_begins_over_what_the_policy_forbids_is_answered_with_our_offer_whe
         world.settle()
         assert last(world, "bob") == TWO
         world.must_agree()
+
+
+def test_whoever_offers_something_else_says_so_at_once() -> None:
+    both = Kit((loose(ONE), loose(TWO)))
+    with meeting(20, both, both) as world:
+        world.introduce()
+        world.settle()
+        world.equip("alice", Kit(both.plugins, Policy(Guarantee.SECRET, frozenset({TWO}))))
+        world.settle()
+        assert list(world.device("bob", "alice").offered) == [TWO]
 
 
 def test_a_text_waits_for_no_answer_if_there_is_nothing_older_that_could_carry_it() -> None:

@@ -143,7 +143,8 @@ class NegotiationTrouble:
     mechanism: str
     """empty: it is about an offer"""
     cause: str
-    """the name of the error in `kexkit.errors`"""
+    """the name of the error in `kexkit.errors`, or what the end that refused says: 'STALE', 'NOT_BEST', 'POLICY',
+    'YOUR_OFFER', 'ROLLBACK'"""
     reason: str
 
 

@@ -56,7 +56,7 @@ class Engine:
         yield from offering.renew(draft, self.setting, moment)
         for kind in sorted(timing.PLANNED):
             if not (yield from timing.is_planned(draft, kind)):
-                timing.plan(draft, kind, moment.now)
+                offering.plan(draft, kind, moment.now)
         draft.channels += own_channels(self.setting.me.identity)
         yield from self._hear_people(draft, moment)
         routes = yield from scan("route", limit=None)

@@ -42,7 +42,7 @@ def hear_as_responder(
     elif record_digest(confirm) != ref.record:
         freeze(draft, talk, ConfirmationConflict(), heard, moment)
         return
-    elif ref.since + ANSWER_AGAIN_MS > moment.now:
+    elif 0 <= moment.now - ref.since < ANSWER_AGAIN_MS:
         return
     yield from _answer(draft, talk, heard, setting, moment)
 

@@ -13,7 +13,7 @@ from kexkit._wire import application
 from kexkit._wire.offers import Entry, OfferBody, Sibling, SignedOffer, sign
 from kexkit.api import Advert, Carriage, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
-from kexkit.limits import OFFER_SIBLINGS, OWN_OFFER_GRACE_MS, OWN_OFFER_LIFETIME_MS, OWN_OFFERS
+from kexkit.limits import OFFER_AHEAD_S, OFFER_SIBLINGS, OWN_OFFER_GRACE_MS, OWN_OFFER_LIFETIME_MS, OWN_OFFERS
 
 CONTACT_CODE_ADVERTISEMENT = 15
 """Status's number for a ContactCodeAdvertisement in an ApplicationMetadataMessage"""
@@ -21,17 +21,27 @@ CONTACT_CODE_ADVERTISEMENT = 15
 
 def renew(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     """Make every offer of ours that is due, and sign anew what says which mechanisms we speak."""
+    early = yield from _is_ahead(draft, setting, moment)
     for exchange in setting.exchanges:
-        yield from _renew_one(draft, exchange, setting, moment)
+        yield from _renew_one(draft, exchange, setting, moment, early=early)
     if setting.negotiates:
         yield from _sign_offer(draft, setting, moment)
 
 
-def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Moment) -> Flow[None]:
+def _is_ahead(draft: Draft, setting: Setting, moment: Moment) -> Flow[bool]:
+    """Our clock was wrong when we signed: nobody begins anything with an offer that is not good yet."""
+    row = yield from load_one(draft, records.SIGNED_OFFER)
+    if row is None:
+        return False
+    began = own_offer(records.own_public(row.value), setting).body.not_before
+    return began * 1000 > moment.now + OFFER_AHEAD_S * 1000
+
+
+def _renew_one(draft: Draft, exchange: KeyExchange, setting: Setting, moment: Moment, *, early: bool) -> Flow[None]:
     key = records.own_key(exchange.name)
     row = yield from load_one(draft, key)
     before = records.read_own(row.value) if row is not None else None
-    if before is not None and before.renew > moment.now:
+    if before is not None and before.renew > moment.now and not early:
         return
     siblings = yield from _siblings(draft, exchange, setting)
     fetched: Fetched = {}
@@ -69,7 +79,8 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     siblings = yield from _paired(draft, setting)
     if before is not None:
         listed = own_offer(before.public, setting).body
-        if before.renew > moment.now and (listed.entries, listed.siblings) == (entries, siblings):
+        late = listed.not_before * 1000 <= moment.now + OFFER_AHEAD_S * 1000
+        if late and before.renew > moment.now and (listed.entries, listed.siblings) == (entries, siblings):
             return
     seq = max(before.seq + 1 if before is not None else 0, moment.now)
     body = OfferBody(
@@ -87,6 +98,7 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     draft.write(key, records.write(records.Own(public=signed.received, renew=renewal, seq=seq)))
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL))
+        plan(draft, records.Timer.ADVERTISE, moment.now)  # whoever waits for another choice shall hear of it
     draft.write(records.timer_key(renewal, records.Timer.OFFER_RENEWAL), b"")
     yield from _keep_offered(draft, signed, setting, moment)
 
@@ -157,6 +169,12 @@ def contact_code(setting: Setting) -> Flow[ContactCode]:
     """What to hand to whoever shall write to us."""
     message = yield from message_around(Draft(), (), setting)
     return ContactCode(setting.me.identity, message.bundles, message.offers)
+
+
+def plan(draft: Draft, kind: int, due: int) -> None:
+    """Regular work of a kind is due then, and at no other time that was planned before."""
+    draft.write(records.plan_key(kind), due.to_bytes(8, "big"))
+    draft.write(records.timer_key(due, kind), b"")
 
 
 def advertise(draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:

@@ -11,14 +11,14 @@ from kexkit._engine.noting import recall_offer
 from kexkit._engine.peers import Person, add_session, advert_of, sealing_order, targets, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.setting import Setting
-from kexkit._engine.settling import Talk
+from kexkit._engine.settling import Talk, give_up
 from kexkit._negotiation import Confirming
 from kexkit._transitions import State
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening
-from kexkit.errors import KexkitError, LocalError, NoOffer, Refusal, Unconfirmed
+from kexkit.errors import KexkitError, LocalError, NegotiationFailed, NoOffer, Refusal, Unconfirmed
 from kexkit.events import SessionOpened
-from kexkit.limits import PROVISIONAL_MS, PROVISIONAL_TEXTS
+from kexkit.limits import PROVISIONAL_MS, PROVISIONAL_TEXTS, QUIET_MS
 from kexkit.policy import FirstFlight
 
 UNDER_WAY = "the handshake is under way"
@@ -93,6 +93,9 @@ def _in_provisional(
 ) -> Flow[list[Sealed | Postponed]]:
     """The peer has not confirmed the choice yet. An open session of another mechanism goes on until they do: nothing
     is lost, and nothing hangs on the new one (negotiation 1.7)."""
+    if device.offer_seq and moment.now - ref.since >= QUIET_MS:
+        give_up(draft, Talk(person, device, ref, setting.by_name[ref.mechanism]), moment)
+        return [_postponed(device, NegotiationFailed("A session was not answered for long; another one begins."))]
     problem = _unconfirmed(device, ref, setting, moment)
     if problem is not None:
         ask_again(draft, ref, moment)

@@ -131,3 +131,14 @@ def freeze(draft: Draft, talk: Talk, error: Refusal, heard: Heard, moment: Momen
 
 def trouble(talk: Talk, cause: str, reason: str) -> NegotiationTrouble:
     return NegotiationTrouble(talk.person.identity, talk.device.installation, talk.ref.mechanism, cause, reason)
+
+
+def give_up(draft: Draft, talk: Talk, moment: Moment) -> None:
+    """They were silent for as long as old sessions are kept, and may not be able to read its beginning any more. What was
+    said in it is said again in the next; should they answer after all, they are heard."""
+    advance(talk.person, talk.ref, Cause.OUTDATED)
+    talk.ref.since = moment.now
+    talk.person.changed = True
+    failed(draft, talk.device, talk.person.identity, moment)
+    draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, talk.ref.id), b"")
+    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, talk.ref.id), b"")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from kexkit import _records as records
 from kexkit._engine.bare import cue_session, expire_half
 from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
-from kexkit._engine.offering import advertise, forget_offered, renew
+from kexkit._engine.offering import advertise, forget_offered, plan, renew
 from kexkit._engine.receiving import DAY_MS, IDENTITY_BYTES, expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
 from kexkit._engine.sending import flush
@@ -131,12 +131,6 @@ def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Mome
     if session is None or session.session.due is None or session.session.due > moment.now:
         return
     yield from cue_session(draft, session_id, Due(), setting, moment, keys)
-
-
-def plan(draft: Draft, kind: int, due: int) -> None:
-    """Regular work of a kind is due then, and at no other time that was planned before."""
-    draft.write(records.plan_key(kind), due.to_bytes(8, "big"))
-    draft.write(records.timer_key(due, kind), b"")
 
 
 def is_planned(draft: Draft, kind: int) -> Flow[bool]:

@@ -21,7 +21,8 @@ def take_heard(
 ) -> Flow[int]:
     """Show what may be shown, keep back what may not. How many texts there were."""
     for plain in came.withheld:
-        yield from _withhold(draft, person, plain, came.cause, sender, moment)
+        cause = came.cause or "It came over a session that had been refused."
+        yield from _withhold(draft, person, plain, cause, sender, moment)
     if person.record.withheld:
         for plain in came.texts:
             yield from _forget(draft, person, _key(person, plain.body))
