@@ -79,8 +79,8 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     siblings = yield from _paired(draft, setting)
     if before is not None:
         listed = own_offer(before.public, setting).body
-        late = listed.not_before * 1000 <= moment.now + OFFER_AHEAD_S * 1000
-        if late and before.renew > moment.now and (listed.entries, listed.siblings) == (entries, siblings):
+        begun = listed.not_before * 1000 <= moment.now + OFFER_AHEAD_S * 1000
+        if begun and before.renew > moment.now and (listed.entries, listed.siblings) == (entries, siblings):
             return
     seq = max(before.seq + 1 if before is not None else 0, moment.now)
     body = OfferBody(
@@ -98,7 +98,6 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     draft.write(key, records.write(records.Own(public=signed.received, renew=renewal, seq=seq)))
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL))
-        plan(draft, records.Timer.ADVERTISE, moment.now)  # whoever waits for another choice shall hear of it
     draft.write(records.timer_key(renewal, records.Timer.OFFER_RENEWAL), b"")
     yield from _keep_offered(draft, signed, setting, moment)
 
@@ -169,12 +168,6 @@ def contact_code(setting: Setting) -> Flow[ContactCode]:
     """What to hand to whoever shall write to us."""
     message = yield from message_around(Draft(), (), setting)
     return ContactCode(setting.me.identity, message.bundles, message.offers)
-
-
-def plan(draft: Draft, kind: int, due: int) -> None:
-    """Regular work of a kind is due then, and at no other time that was planned before."""
-    draft.write(records.plan_key(kind), due.to_bytes(8, "big"))
-    draft.write(records.timer_key(due, kind), b"")
 
 
 def advertise(draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
