@@ -98,6 +98,7 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     draft.write(key, records.write(records.Own(public=signed.received, renew=renewal, seq=seq)))
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL))
+        plan(draft, records.Timer.ADVERTISE, moment.now)  # whoever waits for another choice shall hear of it
     draft.write(records.timer_key(renewal, records.Timer.OFFER_RENEWAL), b"")
     yield from _keep_offered(draft, signed, setting, moment)
 
@@ -168,6 +169,12 @@ def contact_code(setting: Setting) -> Flow[ContactCode]:
     """What to hand to whoever shall write to us."""
     message = yield from message_around(Draft(), (), setting)
     return ContactCode(setting.me.identity, message.bundles, message.offers)
+
+
+def plan(draft: Draft, kind: int, due: int) -> None:
+    """Regular work of a kind is due then, and at no other time that was planned before."""
+    draft.write(records.plan_key(kind), due.to_bytes(8, "big"))
+    draft.write(records.timer_key(due, kind), b"")
 
 
 def advertise(draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
