@@ -31,7 +31,16 @@ from kexkit._transitions import Cause, State
 from kexkit._wire.offers import OfferBody, SignedOffer, check_signature, read
 from kexkit.api import Advert, Device, Guarantee, KeyExchange
 from kexkit.contact import ContactCode
-from kexkit.errors import Forged, InvalidInput, Limit, OfferEquivocation, OfferNotYetValid, Refusal, StaticChanged
+from kexkit.errors import (
+    Forged,
+    InvalidInput,
+    Limit,
+    OfferEquivocation,
+    OfferNotYetValid,
+    OfferStale,
+    Refusal,
+    StaticChanged,
+)
 from kexkit.events import NegotiationTrouble, OfferShrunk
 from kexkit.limits import OFFER_AHEAD_S, QUIET_MS
 
@@ -80,6 +89,8 @@ def note_offers(
         offer = read(raw, expected_identity=person.identity)
         known = device_of(person, offer.body.installation)
         if known is not None and _is_old(known, offer):
+            if allowance is not None and offer.body.seq < known.offer_seq:
+                raise OfferStale()
             continue  # cheapest first: what changes nothing costs no signature check
         if allowance is not None and not allowance.take(person.identity, moment.now):
             raise Limit("Offers in this person's name come too fast.")

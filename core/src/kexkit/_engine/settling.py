@@ -134,8 +134,8 @@ def trouble(talk: Talk, cause: str, reason: str) -> NegotiationTrouble:
 
 
 def give_up(draft: Draft, talk: Talk, moment: Moment) -> None:
-    """They were silent for as long as old sessions are kept, and may not be able to read its beginning any more. What was
-    said in it is said again in the next; should they answer after all, they are heard."""
+    """They were silent for as long as old sessions are kept, and may not be able to read its beginning any more. What
+    was said in it is said again in the next; should they answer after all, they are heard."""
     advance(talk.person, talk.ref, Cause.OUTDATED)
     talk.ref.since = moment.now
     talk.person.changed = True
