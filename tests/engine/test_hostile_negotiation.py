@@ -31,9 +31,11 @@ from tests.engine.negotiating_peers import (
     ONLY_FRAME,
     ONLY_SLOT,
     SLOT,
+    SLOT_NAME,
     Kit,
     Meeting,
     Plugin,
+    edited,
     meeting,
 )
 from tests.world.world import HOUR
@@ -302,3 +304,24 @@ def test_an_answer_given_under_a_clock_that_was_far_ahead_is_given_again() -> No
         world.leave("alice")
         world.read("bob")
         assert len([said for said in world.said("bob") if said.verdict is not None]) == 2
+
+
+# --- posing as a device without offers -------------------------------------------------------------------------------
+
+
+def test_a_device_that_turned_out_to_make_offers_is_not_taken_for_one_without_by_its_answer() -> None:
+    with meeting(13, ONLY_SLOT, ONLY_SLOT) as world:
+        world.alice.add(evolve(world.bob.code(), offers=()))
+        world.send("alice", "bob")
+        world.leave("alice")
+        world.read("bob")
+        world.leave("bob")
+        world.skip("alice")
+        overheard(world, "alice", "bob", world.offer_of("bob").received)
+        world.tap.edit = lambda said: edited(said, lambda raw: None) if said.who == world.bob.me else said.body
+        world.send("bob", "alice")
+        world.leave("bob")
+        world.read("alice")
+        assert world.states("alice", "bob")[SLOT_NAME][0] is State.FROZEN
+        assert not world.device("alice", "bob").bare
+        assert world.told("alice") == []

@@ -67,7 +67,8 @@ def _hear_as_initiator(
     if answer is None:
         if ref.confirming != Confirming.ASKING:
             return
-        if ref.offer != bare_digest(talk.person.identity, talk.device.installation):
+        bare = ref.offer == bare_digest(talk.person.identity, talk.device.installation)
+        if not bare or talk.device.offer_seq:  # once it was seen to make offers it confirms, whatever we began with
             freeze(draft, talk, ConfirmationMissing(), heard, moment)
             return
         talk.device.bare = True  # nobody else can seal in this session, and a peer that confirms would have
