@@ -142,6 +142,10 @@ HALF_OPEN_MS: Final = 30 * 24 * 3600 * 1000
 """How long such a session may take to prove its peer: as long as store nodes keep messages. Texts may be sealed behind
 the flight that proves it, and would be lost with it."""
 
+OVERDUE_MS: Final = 3600 * 1000
+"""How late a session's timer may be before texts wait for it. A device that was asleep for months must not seal in what
+the peer has long forgotten; a timer that is a moment late shall hold nothing up."""
+
 BARE_TAG_BYTES: Final = 16
 """A BARE frame starts with its tag (PayloadV2's message nametag)."""
 

@@ -18,10 +18,11 @@ from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening
 from kexkit.errors import KexkitError, LocalError, NegotiationFailed, NoOffer, Refusal, Unconfirmed
 from kexkit.events import SessionOpened
-from kexkit.limits import PROVISIONAL_MS, PROVISIONAL_TEXTS, QUIET_MS
+from kexkit.limits import OVERDUE_MS, PROVISIONAL_MS, PROVISIONAL_TEXTS, QUIET_MS
 from kexkit.policy import FirstFlight
 
 UNDER_WAY = "the handshake is under way"
+OVERDUE = "the session has something to do first"
 
 
 def seal_for(
@@ -69,6 +70,8 @@ def _seal_for_device(
         if not setting.policy.permits(grade):
             weak = grade
             continue
+        if session.session.due is not None and session.session.due + OVERDUE_MS <= moment.now:
+            return [Postponed(device.installation, OVERDUE)]  # after a long sleep its peer may have forgotten it
         if State(ref.state) is State.PROVISIONAL and setting.negotiates:
             return (yield from _in_provisional(draft, person, device, ref, session, body, message_id, setting, moment))
         talk = Talk(person, device, ref, exchange)

@@ -8,6 +8,7 @@ from kexkit import _records as records
 from kexkit._engine.bare import cue_session, expire_half
 from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
 from kexkit._engine.offering import advertise, forget_offered, plan, renew
+from kexkit._engine.peers import awaken
 from kexkit._engine.receiving import DAY_MS, IDENTITY_BYTES, expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
 from kexkit._engine.sending import flush
@@ -130,7 +131,10 @@ def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Mome
     session = yield from live(draft, session_id)
     if session is None or session.session.due is None or session.session.due > moment.now:
         return
+    place = yield from load_one(draft, records.place_key(session_id))
     yield from cue_session(draft, session_id, Due(), setting, moment, keys)
+    if place is not None:  # texts may have waited for this
+        awaken(draft, records.read_place(place.value).identity, moment)
 
 
 def is_planned(draft: Draft, kind: int) -> Flow[bool]:
