@@ -389,3 +389,15 @@ def test_an_offer_whose_public_bytes_its_plugin_refuses_counts_without_that_name
         confirm = world.said("alice")[0].confirm
         assert confirm is not None
         assert (confirm.mechanism, confirm.mask) == (TWO, 0b10), "or the responder would compute another choice"
+
+
+def test_nobody_waits_for_a_device_that_was_withdrawn() -> None:
+    with meeting(77, ONLY_FRAME, ONLY_FRAME) as world:
+        world.sibling("bob", "tablet", ONLY_FRAME)
+        world.give("alice", world.offer_of("bob").received, of="bob")
+        world.give("alice", world.offer_of("tablet").received, of="tablet")
+        world.alice.send(world.bob.me.identity, "to both")
+        assert len({ref.id for ref in world.refs("alice", "bob") + world.refs("alice", "tablet")}) == 2
+        world.give("alice", world.sign_names("tablet").received, of="tablet")
+        world.alice.send(world.bob.me.identity, "to one")
+        assert not world.alice.table("waiting")

@@ -11,6 +11,7 @@ from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, live, load
 from kexkit._engine.setting import Setting
 from kexkit._negotiation import Confirming
 from kexkit._transitions import Cause, State
+from kexkit._wire.offers import read
 from kexkit.api import Advert, Device, KeyExchange, Versioned
 from kexkit.events import OfferSeen
 from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER, SESSIONS_PER_DEVICE, TARGETS
@@ -132,10 +133,18 @@ def targets(person: Person, setting: Setting) -> list[records.PeerDevice]:
     if person.identity == setting.me.identity:
         found = [each for each in found if each.enabled and each.installation != setting.me.installation]
     if len(found) > 1:
+        found = [each for each in found if not is_withdrawn(each)] or found
         found.sort(key=last_published, reverse=True)
     if len(found) > TARGETS:
         found[1:] = sorted(found[1:], key=has_spoken, reverse=True)
     return found[:TARGETS]
+
+
+def is_withdrawn(device: records.PeerDevice) -> bool:
+    """Its newest offer lists nothing: it is gone (negotiation 1.2), and nobody waits for it."""
+    if device.offered or not device.offer:
+        return False
+    return not read(device.offer, expected_identity=device.offer[1:34]).body.entries
 
 
 def has_spoken(device: records.PeerDevice) -> bool:
