@@ -54,3 +54,20 @@ def test_a_noise_session_says_goodbye_under_its_own_protection() -> None:
         world.until_rest(2)
         assert world.told("alice")[-1] == "and again"
         world.must_agree()
+
+
+def test_how_far_the_topics_of_sessions_that_are_over_were_read_is_forgotten_at_the_next_start() -> None:
+    with meeting(3, KITS["bare"], KITS["bare"]) as world:
+        talked(world)
+        before = {key.decode() for key in world.bob.table("cursor")}
+        assert any("/sessions/" in topic for topic in before)
+        end(world, "alice", "bob")
+        world.settle()
+        world.crash("bob")
+        after = {key.decode() for key in world.bob.table("cursor")}
+        assert after < before
+        assert not any("/sessions/" in topic for topic in after)
+        world.send("alice", "bob", "anew")
+        world.settle()
+        world.until_rest(2)
+        world.must_agree()

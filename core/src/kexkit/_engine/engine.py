@@ -62,6 +62,7 @@ class Engine:
         routes = yield from scan("route", limit=None)
         for _, row in routes:
             draft.channels.append(Channel(records.read_route(row.value).topic, "", symmetric=False, bare=True))
+        yield from _forget_cursors(draft)
         return draft.outcome()
 
     def _hear_people(self, draft: Draft, moment: Moment) -> Flow[None]:
@@ -190,3 +191,11 @@ class Engine:
                 advice="Enable its plugin.",
             )
         return LiveSession(exchange.restore(stored.snapshot), stored.mechanism, row.revision)
+
+
+def _forget_cursors(draft: Draft) -> Flow[None]:
+    """How far a topic was read that nobody here hears any more: sessions had topics of their own."""
+    heard = {channel.topic.encode() for channel in draft.channels}
+    for key, _ in (yield from scan("cursor", limit=None)):
+        if key[1] not in heard:
+            draft.remove(key)
