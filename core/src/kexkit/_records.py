@@ -18,6 +18,7 @@ from kexkit.api import Change, Device, Envelope, Key, Row, Versioned
 from kexkit.errors import KexkitError, StoreCorrupt, StoreNewer
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 FORMAT: Final = 1
 """of `Peer` and `Self` rows; a row with a higher one was written by newer code"""
@@ -253,16 +254,16 @@ def read_row(value: bytes) -> Row:
     return Row(value[8:], int.from_bytes(value[:8], "big") or None)
 
 
-def _parse(message: Message, value: bytes, what: str) -> None:
+def _parsed(message: M, value: bytes, what: str) -> M:
     try:
         message.ParseFromString(value)
     except DecodeError:
         raise StoreCorrupt(f"A {what} row does not parse.") from None
+    return message
 
 
 def read_peer(value: bytes) -> Peer:
-    peer = pb.Peer()
-    _parse(peer, value, "peer")
+    peer = _parsed(pb.Peer(), value, "peer")
     if peer.format > FORMAT:
         raise StoreNewer()
     return peer
@@ -282,33 +283,23 @@ def write(message: Message) -> bytes:
 
 
 def read_text(value: bytes) -> Text:
-    text = pb.Text()
-    _parse(text, value, "text")
-    return text
+    return _parsed(pb.Text(), value, "text")
 
 
 def read_outgoing(value: bytes) -> Outgoing:
-    outgoing = pb.Outgoing()
-    _parse(outgoing, value, "outbox")
-    return outgoing
+    return _parsed(pb.Outgoing(), value, "outbox")
 
 
 def read_held(value: bytes) -> Held:
-    held = pb.Held()
-    _parse(held, value, "held")
-    return held
+    return _parsed(pb.Held(), value, "held")
 
 
 def read_inbox(value: bytes) -> Inbox:
-    inbox = pb.Inbox()
-    _parse(inbox, value, "inbox")
-    return inbox
+    return _parsed(pb.Inbox(), value, "inbox")
 
 
 def read_own(value: bytes) -> Own:
-    own = pb.Own()
-    _parse(own, value, "own")
-    return own
+    return _parsed(pb.Own(), value, "own")
 
 
 @lru_cache(maxsize=64)  # of our own few offers, each in every message
@@ -317,35 +308,26 @@ def own_public(value: bytes) -> bytes:
 
 
 def read_self(value: bytes) -> Self:
-    me = pb.Self()
-    _parse(me, value, "self")
+    me = _parsed(pb.Self(), value, "self")
     if me.format > FORMAT:
         raise StoreNewer()
     return me
 
 
 def read_route(value: bytes) -> Route:
-    route = pb.Route()
-    _parse(route, value, "route")
-    return route
+    return _parsed(pb.Route(), value, "route")
 
 
 def read_offered(value: bytes) -> Offered:
-    offered = pb.Offered()
-    _parse(offered, value, "offered")
-    return offered
+    return _parsed(pb.Offered(), value, "offered")
 
 
 def read_withheld(value: bytes) -> Withheld:
-    withheld = pb.Withheld()
-    _parse(withheld, value, "withheld")
-    return withheld
+    return _parsed(pb.Withheld(), value, "withheld")
 
 
 def read_chat(value: bytes) -> Chat:
-    chat = pb.Chat()
-    _parse(chat, value, "chat")
-    return chat
+    return _parsed(pb.Chat(), value, "chat")
 
 
 def outgoing_of(envelope: Envelope, message_id: bytes = b"", peer: bytes = b"") -> Outgoing:
