@@ -40,6 +40,8 @@ Route = pb.Route
 Offered = pb.Offered
 Withheld = pb.Withheld
 
+IDENTITY_BYTES: Final = 33
+"""with which the ids of what belongs to a person begin"""
 SELF: Final[Key] = ("self", b"")
 SIGNED_OFFER: Final[Key] = ("own", b"")
 

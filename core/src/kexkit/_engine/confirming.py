@@ -13,7 +13,7 @@ from kexkit import _records as records
 from kexkit._engine.judging import hear_as_responder
 from kexkit._engine.negotiating import answered_digest, failed
 from kexkit._engine.noting import note_offers
-from kexkit._engine.peers import advance
+from kexkit._engine.peers import advance, let_rest, plan_repeat
 from kexkit._engine.requests import Draft, Flow, Moment, load_one
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Heard, Talk, confirmed, freeze, trouble
@@ -24,7 +24,6 @@ from kexkit._wire.confirms import CONFIRM, VERDICT, Ruling, Verdict, kind_of, re
 from kexkit._wire.offers import bare_digest, offer_digest
 from kexkit.api import Plain
 from kexkit.errors import ConfirmationConflict, ConfirmationMismatch, ConfirmationMissing, Refusal
-from kexkit.limits import QUIET_MS
 
 
 def hear(draft: Draft, talk: Talk, plains: Sequence[Plain], setting: Setting, moment: Moment) -> Flow[Heard]:
@@ -106,6 +105,6 @@ def _take_verdict(
     draft.events.append(trouble(talk, verdict.ruling.name, heard.cause))
     if answered_digest(talk.person.identity, device) == ref.offer:  # nothing new to choose from: the same again, later
         failed(draft, device, talk.person.identity, moment)
-    draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")
-    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+    plan_repeat(draft, ref, moment)
+    let_rest(draft, ref, moment)
     talk.person.changed = True

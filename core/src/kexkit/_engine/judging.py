@@ -6,7 +6,7 @@ from kexkit import _records as records
 from kexkit._engine.attaching import confirmation_alone
 from kexkit._engine.negotiating import answered_offer, names_of
 from kexkit._engine.noting import note_offers
-from kexkit._engine.peers import advance, load_person
+from kexkit._engine.peers import advance, let_rest, load_person
 from kexkit._engine.requests import Draft, Flow, Moment, live, load_one
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Heard, Talk, confirmed, freeze, refuse, settle, trouble
@@ -23,7 +23,7 @@ from kexkit.errors import (
     PolicyRefused,
     Refusal,
 )
-from kexkit.limits import ANSWER_AGAIN_MS, QUIET_MS, VERDICT_OFFERS
+from kexkit.limits import ANSWER_AGAIN_MS, VERDICT_OFFERS
 from kexkit.policy import Downgrade
 
 
@@ -105,7 +105,7 @@ def _judge(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting,
         advance(person, ref, Cause.REFUSED)
         heard.cause = heard.cause or f"Its choice was refused: {ruling.name.lower().replace('_', ' ')}."
         draft.events.append(trouble(talk, ruling.name, heard.cause))
-        draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+        let_rest(draft, ref, moment)
     ref.confirming = Confirming.ANSWERING
     person.changed = True
 

@@ -19,8 +19,10 @@ from kexkit._engine.peers import (
     awaken,
     device_of,
     ensure_device,
+    let_rest,
     load_person,
     note_advert,
+    plan_repeat,
     save_person,
 )
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome
@@ -42,7 +44,7 @@ from kexkit.errors import (
     StaticChanged,
 )
 from kexkit.events import NegotiationTrouble, OfferShrunk
-from kexkit.limits import OFFER_AHEAD_S, QUIET_MS
+from kexkit.limits import OFFER_AHEAD_S
 
 STATIC_TRAIT = "static:"
 
@@ -165,9 +167,9 @@ def _give_up_openings(
         outdated = Guarantee.BINDS in exchange.guarantees and ref.offer != offer.digest
         if outdated:
             advance(person, ref, Cause.REFUSED if state is State.OPENING else Cause.OUTDATED)
-            draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+            let_rest(draft, ref, moment)
         if outdated or ref.mechanism != choice:
-            draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")
+            plan_repeat(draft, ref, moment)
 
 
 def _contradiction(person: Person, device: records.PeerDevice) -> NegotiationTrouble:

@@ -6,14 +6,23 @@ would have changed is forgotten with it.
 
 from __future__ import annotations
 
-from kexkit import _records as records
 from kexkit._engine.attaching import ask_for_confirmation, confirmation_alone
 from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
 from kexkit._engine.frames import Sealed, flights
 from kexkit._engine.lingering import say_again
 from kexkit._engine.negotiating import answered_offer, failed, names_of
-from kexkit._engine.peers import Person, add_session, advance, advert_of, awaken, ensure_device, follow, to_advert
+from kexkit._engine.peers import (
+    Person,
+    add_session,
+    advance,
+    advert_of,
+    awaken,
+    ensure_device,
+    follow,
+    plan_repeat,
+    to_advert,
+)
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.sealing import opened_event
 from kexkit._engine.setting import Setting
@@ -113,7 +122,7 @@ def _worn_out(draft: Draft, talk: Talk, moment: Moment) -> None:
     """It seals no more, so another begins. If they never answered, perhaps they never had it: what was said in it is
     said again, and whoever has it already knows its id."""
     if talk.ref.ours and talk.ref.confirming == Confirming.ASKING:
-        draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, talk.ref.id), b"")
+        plan_repeat(draft, talk.ref, moment)
     awaken(draft, talk.person.identity, moment)
 
 

@@ -14,7 +14,7 @@ from kexkit._transitions import Cause, State
 from kexkit._wire.offers import read
 from kexkit.api import Advert, Device, KeyExchange, Versioned
 from kexkit.events import OfferSeen
-from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER, SESSIONS_PER_DEVICE, TARGETS
+from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER, QUIET_MS, SESSIONS_PER_DEVICE, TARGETS
 
 NS_IN_MS = 1_000_000
 LATEST = 2**63 - 1
@@ -230,3 +230,13 @@ def awaken(draft: Draft, identity: bytes, moment: Moment) -> None:
     """Something changed with this peer: what waits for them is sealed, what was held of them is tried again."""
     draft.write(records.timer_key(moment.now, records.Timer.FLUSH, identity), b"")
     draft.write(records.timer_key(moment.now, records.Timer.RETRY_HELD, identity), b"")
+
+
+def let_rest(draft: Draft, ref: records.SessionRef, moment: Moment) -> None:
+    """It seals no more: it goes once nothing has come in it for long."""
+    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+
+
+def plan_repeat(draft: Draft, ref: records.SessionRef, moment: Moment) -> None:
+    """What was said in it, and the peer has not confirmed to hear, is sealed anew in the next."""
+    draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")

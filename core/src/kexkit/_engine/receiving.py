@@ -13,6 +13,7 @@ from hashlib import sha256
 from kexkit import _records as records
 from kexkit._engine.bare import receive_bare
 from kexkit._engine.chatting import unreadable_event
+from kexkit._engine.negotiating import DAY_MS
 from kexkit._engine.noting import note_bundles, note_offers
 from kexkit._engine.opening import open_frame
 from kexkit._engine.peers import Person, load_person, make_room, save_person
@@ -49,9 +50,6 @@ from kexkit.errors import (
 )
 from kexkit.events import FrameRefused
 from kexkit.limits import HELD_BYTES, HELD_MS, HELD_PER_PEER, SEEN_DAYS
-
-DAY_MS = 24 * 3600 * 1000
-IDENTITY_BYTES = 33
 
 
 @value
@@ -272,7 +270,7 @@ def expire_held(draft: Draft, held_id: bytes) -> Flow[None]:
         return
     draft.rely(key, row)
     draft.remove(key)
-    person = yield from load_person(draft, held_id[:IDENTITY_BYTES])
+    person = yield from load_person(draft, held_id[: records.IDENTITY_BYTES])
     person.record.held = max(person.record.held - 1, 0)
     person.changed = not person.is_new
     save_person(draft, person)

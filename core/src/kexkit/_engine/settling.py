@@ -7,7 +7,7 @@ from attrs import define
 from kexkit import _records as records
 from kexkit._engine.frames import Sealed
 from kexkit._engine.negotiating import chosen, failed, forgiven
-from kexkit._engine.peers import Person, advance, awaken
+from kexkit._engine.peers import Person, advance, awaken, let_rest, plan_repeat
 from kexkit._engine.requests import Draft, Moment
 from kexkit._engine.setting import Setting
 from kexkit._negotiation import Confirming, raised, weaker
@@ -15,7 +15,6 @@ from kexkit._transitions import Cause, State
 from kexkit.api import Guarantee, KeyExchange, Plain, value
 from kexkit.errors import DowngradeNeedsConsent, KexkitError, NoCommonMechanism, Refusal
 from kexkit.events import NegotiationTrouble, SessionOpened
-from kexkit.limits import QUIET_MS
 
 
 @define
@@ -80,7 +79,7 @@ def _make_it_the_only_choice(draft: Draft, talk: Talk, setting: Setting, moment:
         _outdate(draft, talk, other, moment)
     for other in others:
         if other.confirming == Confirming.ASKING and other.texts:
-            draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, other.id), b"")
+            plan_repeat(draft, other, moment)
 
 
 def _open(sessions: list[records.SessionRef]) -> list[records.SessionRef]:
@@ -97,7 +96,7 @@ def _choice(device: records.PeerDevice, setting: Setting) -> str:
 def _outdate(draft: Draft, talk: Talk, ref: records.SessionRef, moment: Moment) -> None:
     advance(talk.person, ref, Cause.OUTDATED)
     ref.since = moment.now
-    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+    let_rest(draft, ref, moment)
 
 
 def settle(draft: Draft, talk: Talk) -> None:
@@ -112,7 +111,7 @@ def refuse(draft: Draft, talk: Talk, error: KexkitError, heard: Heard, moment: M
     talk.person.changed = True
     heard.cause = str(error)
     draft.events.append(trouble(talk, type(error).__name__, heard.cause))
-    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, talk.ref.id), b"")
+    let_rest(draft, talk.ref, moment)
 
 
 def freeze(draft: Draft, talk: Talk, error: Refusal, heard: Heard, moment: Moment) -> None:
@@ -120,10 +119,10 @@ def freeze(draft: Draft, talk: Talk, error: Refusal, heard: Heard, moment: Momen
     advance(talk.person, talk.ref, Cause.CONTRADICTED)
     if talk.ref.ours and talk.ref.confirming == Confirming.ASKING:
         failed(draft, talk.device, talk.person.identity, moment)
-        draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, talk.ref.id), b"")
+        plan_repeat(draft, talk.ref, moment)
     talk.ref.confirming = Confirming.SETTLED
     draft.remove(records.confirm_key(talk.ref.id))
-    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, talk.ref.id), b"")
+    let_rest(draft, talk.ref, moment)
     talk.person.changed = True
     heard.cause = str(error)
     draft.events.append(trouble(talk, type(error).__name__, heard.cause))
@@ -140,5 +139,5 @@ def give_up(draft: Draft, talk: Talk, moment: Moment) -> None:
     talk.ref.since = moment.now
     talk.person.changed = True
     failed(draft, talk.device, talk.person.identity, moment)
-    draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, talk.ref.id), b"")
-    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, talk.ref.id), b"")
+    plan_repeat(draft, talk.ref, moment)
+    let_rest(draft, talk.ref, moment)

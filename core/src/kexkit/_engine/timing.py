@@ -7,9 +7,10 @@ from collections.abc import Callable
 from kexkit import _records as records
 from kexkit._engine.bare import cue_session, expire_half
 from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
+from kexkit._engine.negotiating import DAY_MS
 from kexkit._engine.offering import advertise, forget_offered, plan, renew
 from kexkit._engine.peers import awaken
-from kexkit._engine.receiving import DAY_MS, IDENTITY_BYTES, expire_held, retry_held
+from kexkit._engine.receiving import expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
 from kexkit._engine.sending import flush
 from kexkit._engine.setting import Setting
@@ -85,12 +86,12 @@ def _work_off(
     elif kind == records.Timer.OFFER_RENEWAL:
         yield from renew(draft, setting, moment)
     elif kind == records.Timer.FLUSH:
-        after = yield from flush(draft, reference[:IDENTITY_BYTES], setting, moment, keys, after=reference)
+        after = yield from flush(draft, reference[: records.IDENTITY_BYTES], setting, moment, keys, after=reference)
         if after is not None:
             draft.write(records.timer_key(later, kind, after), b"")
     elif kind == records.Timer.RETRY_HELD:
         further = yield from retry_held(
-            draft, reference[:IDENTITY_BYTES], channels_of, setting, moment, keys, after=reference
+            draft, reference[: records.IDENTITY_BYTES], channels_of, setting, moment, keys, after=reference
         )
         if further is not None:
             draft.write(records.timer_key(later, kind, further), b"")

@@ -13,8 +13,6 @@ from kexkit._wire import application
 from kexkit.api import Device, Guarantee, Key, Plain
 from kexkit.limits import HELD_MS, WITHHELD_PER_PEER
 
-IDENTITY_BYTES = 33
-
 
 def take_heard(
     draft: Draft, person: Person, came: Heard, sender: Device, setting: Setting, moment: Moment
@@ -38,7 +36,7 @@ def _withhold(draft: Draft, person: Person, plain: Plain, cause: str, sender: De
     if not plain.body or person.record.withheld >= WITHHELD_PER_PEER:
         return
     key = _key(person, plain.body)
-    if (yield from load(draft, key, records.text_key(key[1][IDENTITY_BYTES:]))):
+    if (yield from load(draft, key, records.text_key(key[1][records.IDENTITY_BYTES :]))):
         return  # it is kept already, or came over an accepted session before
     kept = records.Withheld(
         body=plain.body, installation=sender.installation, grade=plain.grade.value, cause=cause, at=moment.now
@@ -60,7 +58,7 @@ def _forget(draft: Draft, person: Person, key: Key) -> Flow[None]:
 
 def expire_withheld(draft: Draft, withheld_id: bytes) -> Flow[None]:
     """Nobody asked for it, and it did not come again."""
-    person = yield from load_person(draft, withheld_id[:IDENTITY_BYTES])
+    person = yield from load_person(draft, withheld_id[: records.IDENTITY_BYTES])
     yield from _forget(draft, person, ("withheld", withheld_id))
     person.changed = person.changed and not person.is_new
     save_person(draft, person)
