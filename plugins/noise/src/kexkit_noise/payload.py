@@ -22,8 +22,6 @@ from kexkit_noise import limits
 
 NAMETAG_BYTES: Final = 16
 PADDING_BYTES: Final = 248
-SESSION_ID: Final = 0
-"""Protocol id of every message after the handshake."""
 _LENGTH_BYTES: Final = 8
 _HEAD_BYTES: Final = NAMETAG_BYTES + 2
 _FRAME_BYTES: Final = _HEAD_BYTES + _LENGTH_BYTES
