@@ -22,7 +22,7 @@ from kexkit.errors import (
     PluginError,
     Refusal,
 )
-from kexkit.events import NegotiationTrouble, Waiting
+from kexkit.events import InstallationSkipped, NegotiationTrouble, Skip, Waiting
 from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Downgrade, FirstFlight, Policy
 from kexkit.testing import MemoryStore
 from kexkit_noise import offers as noise_offers
@@ -354,5 +354,7 @@ def test_26_a_weak_device_is_skipped_and_told_of_and_lowers_no_other() -> None:
         assert middle.heard("bob") == ["one"]
         assert open_over(middle) == {HEALING}
         assert middle.heard("laptop") == []
-        skipped = {(e.installation, e.cause) for e in middle.events("alice", Waiting)}
-        assert any(where == middle.laptop.me.installation and cause for where, cause in skipped)
+        (skipped,) = middle.events("alice", InstallationSkipped)
+        assert (skipped.installation, skipped.why) == (middle.laptop.me.installation, Skip.POLICY)
+        assert skipped.cause
+        assert not [e for e in middle.events("alice", Waiting) if e.installation == middle.laptop.me.installation]

@@ -10,7 +10,7 @@ from kexkit._wire.offers import Entry, Extension, Sibling, SignedOffer
 from kexkit.api import Change, Guarantee
 from kexkit.contact import ContactCode, Pin
 from kexkit.errors import OfferForeign, OfferMalformed, OfferSignature, OfferTooLarge, OfferUnsupported
-from kexkit.events import NegotiationTrouble, OfferShrunk, Waiting
+from kexkit.events import InstallationSkipped, NegotiationTrouble, OfferShrunk, Waiting
 from kexkit.limits import OFFER_BYTES, OWN_OFFER_LIFETIME_MS
 from kexkit.policy import Policy
 from kexkit.testing import MemoryStore
@@ -48,10 +48,11 @@ def rows_of(world: Meeting, who: str) -> dict[str, dict[bytes, bytes]]:
 
 
 def waits_for(world: Meeting, who: str, whom: str) -> dict[str, str]:
-    """A text that is sent now: why it waits, by device. Nothing for a device to which it leaves."""
-    before = len(world.told_of(who, Waiting))
+    """A text that is sent now: why it waits, or leaves out a device, by device. Nothing for one to which it leaves."""
+    before = len(world.peers[who].told_ever)
     world.send(who, whom)
-    return {event.installation: event.cause for event in world.told_of(who, Waiting)[before:]}
+    told = world.peers[who].told_ever[before:]
+    return {event.installation: event.cause for event in told if isinstance(event, Waiting | InstallationSkipped)}
 
 
 # --- what comes ------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class Timer:
     PURGE_UNCONFIRMED: Final = 14
     WITHHELD_EXPIRY: Final = 15
     REQUEUE: Final = 16
+    ASIDE_EXPIRY: Final = 17
 
 
 def peer_key(identity: bytes) -> Key:
@@ -170,6 +171,27 @@ def waiting_key(peer: bytes, installation: str, clock: int, message_id: bytes) -
     return ("waiting", peer + clock.to_bytes(8, "big") + message_id + name)
 
 
+def aside_row(until: int) -> bytes:
+    """The value of a waiting row for which its text does not wait: until when it is kept. That of others is empty."""
+    return until.to_bytes(8, "big")
+
+
+def aside_until(value: bytes) -> int | None:
+    return int.from_bytes(value, "big") if value else None
+
+
+def device_reference(identity: bytes, installation: str) -> bytes:
+    """Of a timer that is about one device; a place to go on from may follow."""
+    name = installation.encode()
+    return identity + bytes((len(name),)) + name
+
+
+def split_device_reference(reference: bytes) -> tuple[bytes, str, bytes]:
+    """identity, installation, what follows"""
+    end = IDENTITY_BYTES + 1 + reference[IDENTITY_BYTES]
+    return reference[:IDENTITY_BYTES], reference[IDENTITY_BYTES + 1 : end].decode(), reference[end:]
+
+
 def split_waiting(id_: bytes) -> tuple[bytes, int, bytes, str]:
     """identity, clock, message id, installation"""
     return id_[:33], int.from_bytes(id_[33:41], "big"), id_[41:73], id_[73:].decode()
@@ -193,6 +215,16 @@ def cursor_key(topic: str) -> Key:
 
 def timer_key(due: int, kind: int, reference: bytes = b"") -> Key:
     return ("timer", max(due, 0).to_bytes(8, "big") + bytes((kind,)) + reference)
+
+
+def rest_timer(due: int, session_id: bytes, until: int = 0) -> Key:
+    """A look whether a session that seals no more was quiet for long. `until`: when it goes in any case; 0: never."""
+    return timer_key(due, Timer.QUIET, session_id + until.to_bytes(8, "big"))
+
+
+def split_rest(reference: bytes) -> tuple[bytes, int]:
+    """session, until"""
+    return reference[:-8], int.from_bytes(reference[-8:], "big")
 
 
 def split_timer(id_: bytes) -> tuple[int, int, bytes]:

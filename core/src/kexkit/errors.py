@@ -38,6 +38,10 @@ class UnknownPeer(LocalError):
     """No such contact here. Add their contact code first."""
 
 
+class UnknownDevice(UnknownPeer):
+    """No such device of this person is known here."""
+
+
 class NodeClosed(LocalError):
     """The node is closed. Open it again."""
 

@@ -22,7 +22,7 @@ class Delivery(Enum):
     SENT = "sent"
     """handed to the transport"""
     STORED = "stored"
-    """the network has every copy"""
+    """the network has every copy; devices that are left out have been told of with `InstallationSkipped`"""
 
 
 @frozen
@@ -94,6 +94,33 @@ class Waiting:
     reason: str
     cause: str = ""
     """the name of the error in `kexkit.errors` behind it, where there is one: 'DowngradeNeedsConsent'"""
+
+
+class Skip(Enum):
+    """Why texts leave a device out that the same person's others get."""
+
+    FLOOR = "what is left to choose from gives less than sessions with it gave before"
+    NOT_NEWEST = "texts go to three devices of a person, and others are newer"
+    POLICY = "the policy here allows nothing that it offers, or holds back what goes to it"
+    MISSING = "what it would have to publish has not come, is over, or contradicts itself"
+    FAILED = "sessions with it failed to begin too often"
+
+
+@frozen
+class InstallationSkipped:
+    """Texts go to other devices of this person, and not to this one. Told once for each cause, not for each text.
+
+    A text that others have does not wait for it: it is kept aside for a month, and goes there if the cause ends. For
+    devices beyond the newest three nothing is kept."""
+
+    peer: bytes
+    installation: str
+    why: Skip
+    cause: str
+    """the name of the error in `kexkit.errors` behind it, where there is one: 'DowngradeNeedsConsent'"""
+    reason: str
+    advice: str
+    """what a person can do"""
 
 
 @frozen
@@ -178,6 +205,7 @@ Event: TypeAlias = (
     DurableEvent
     | DeliveryChanged
     | Waiting
+    | InstallationSkipped
     | SessionOpened
     | PeerMet
     | OfferSeen

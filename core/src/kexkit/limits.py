@@ -152,6 +152,10 @@ BARE_TAG_BYTES: Final = 16
 FLUSH_BATCH: Final = 64
 """Waiting texts sealed in one change set: a commit of bounded size; the rest follow by a timer at once."""
 
+KEPT_ASIDE_MS: Final = 30 * 24 * 3600 * 1000
+"""How long a text that other devices of a person have is kept for one that is left out: a month, as unreadable frames
+are. In that time a sleeping device wakes, or a person decides; one that never comes costs no more than that."""
+
 HELD_PER_PEER: Final = 64
 """Unreadable frames kept for a retry per person. Each is at most an envelope, and only a signed sender's are kept."""
 
@@ -199,7 +203,11 @@ ATTEMPT_AGAIN_MS: Final = 60_000
 """When a beginning that failed is tried again; then after five times as long, and so on, up to a day."""
 
 QUIET_MS: Final = 7 * 24 * 3600 * 1000
-"""A session that another mechanism replaced opens what still comes until it was quiet for so long (negotiation 1.7)."""
+"""A session that another one replaced opens what still comes until it was quiet for so long (negotiation 1.7)."""
+
+RESTING_MS: Final = 30 * 24 * 3600 * 1000
+"""Then it goes, however much comes in it (negotiation 1.7). One that a newer key of the peer outdated, and nothing has
+replaced yet, goes when it was quiet for so long: store nodes may still keep what was sealed in it, but no longer."""
 
 WITHHELD_PER_PEER: Final = 64
 """Texts kept that came over a refused session, as many as unreadable frames."""

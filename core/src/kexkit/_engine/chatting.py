@@ -109,7 +109,6 @@ def take_in(draft: Draft, plain: Plain, sender: Device, setting: Setting, moment
         grade=plain.grade.value,
         at=moment.now,
         outgoing=sender.identity == setting.me.identity,
-        sealed=True,
         clock=min(chat.clock, moment.now + CLOCK_AHEAD_MS),
     )
     draft.write(key, records.write(text))

@@ -7,6 +7,7 @@ from attrs import frozen
 from kexkit._engine.drawer import guarded, take
 from kexkit._engine.requests import Draft, LiveSession, Moment, broken
 from kexkit.api import KeyExchange, Step, value
+from kexkit.events import Skip
 
 
 @value
@@ -35,6 +36,8 @@ class Postponed:
     reason: str
     cause: str = ""
     """the name of the error behind it"""
+    skip: Skip | None = None
+    """why the device is left out, where time alone will not change that"""
 
 
 def seal_in(

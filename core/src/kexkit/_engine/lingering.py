@@ -64,21 +64,38 @@ def _somebody_waits(person: Person) -> Flow[bool]:
     return bool((yield from scan("waiting", prefix, records.prefix_end(prefix), limit=1)))
 
 
-def end_if_quiet(draft: Draft, session_id: bytes, setting: Setting, moment: Moment) -> Flow[None]:
-    """What was replaced or refused goes once nothing has come for long."""
+def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Moment, *, due: int) -> Flow[None]:
+    """What was replaced or refused goes once nothing has come in it for long, and in the end whatever comes."""
+    session_id, until = records.split_rest(reference)
     found = yield from _placed(draft, session_id)
     if found is None:
         return
     person, device, ref = found
-    if State(ref.state) not in (State.STALE, State.REFUSED, State.FROZEN):
+    if State(ref.state) not in RESTING:
         return
-    if ref.since + QUIET_MS > moment.now:
-        draft.write(records.timer_key(ref.since + QUIET_MS, records.Timer.QUIET, session_id), b"")
+    again, until = _rest(device, ref, until, moment)
+    if due + OVERDUE_MS < moment.now:  # we slept: what came in it meanwhile is read first
+        again = max(again, moment.now + OVERDUE_MS)
+    if again > moment.now:
+        draft.write(records.rest_timer(again, session_id, until), b"")
         return
     yield from end_stored(draft, session_id, setting, moment)
+    repeat_after_end(draft, person, device, ref, moment)
     device.sessions.remove(ref)
     person.changed = True
     save_person(draft, person)
+
+
+def _rest(device: records.PeerDevice, ref: records.SessionRef, until: int, moment: Moment) -> tuple[int, int]:
+    """When to look at it again, and until when it is kept at most. What a newer key of the peer outdated may be all
+    that they have for long, so that time begins when another session is open. No clock that was ahead makes it longer."""
+    since, longest = min(ref.since, moment.now), moment.now + RESTING_MS
+    replaced = any(State(other.state) is State.OPEN for other in device.sessions)
+    if until == 0 and not replaced and State(ref.state) is State.STALE:
+        again = since + RESTING_MS
+        return (min(again, moment.now + QUIET_MS) if again > moment.now else again), 0
+    until = min(until or longest, longest)
+    return min(since + QUIET_MS, until), until
 
 
 def _unconfirmed(draft: Draft, session_id: bytes, batch: int) -> Flow[list[tuple[Key, Versioned]]]:
@@ -95,14 +112,24 @@ def purge_unconfirmed(draft: Draft, session_id: bytes, moment: Moment) -> Flow[N
 
 
 def requeue(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
-    """The session was refused: what was said in it is said again in the next, the same bytes under other keys."""
-    found = yield from _placed(draft, session_id)
-    if found is None:
+    """The session was refused, or has ended: what was said in it is said again in the next, the same bytes under other
+    keys."""
+    key = records.place_key(session_id)
+    row = yield from load_one(draft, key)
+    if row is None:
         yield from purge_unconfirmed(draft, session_id, moment)
         return
-    person, device, _ = found
-    if (yield from say_again(draft, person, device.installation, session_id, FLUSH_BATCH)) == FLUSH_BATCH:
+    place = records.read_place(row.value)
+    person = yield from load_person(draft, place.identity)
+    device = device_of(person, place.installation)
+    if device is None:
+        draft.remove(key)
+        yield from purge_unconfirmed(draft, session_id, moment)
+        return
+    if (yield from _say_again(draft, person, place.installation, session_id)) == FLUSH_BATCH:
         draft.write(records.timer_key(moment.now + 1, records.Timer.REQUEUE, session_id), b"")
+    elif not any(ref.id == session_id for ref in device.sessions):
+        draft.remove(key)
     awaken(draft, person.identity, moment)
 
 
@@ -126,5 +153,6 @@ def _wait_again(draft: Draft, person: Person, installation: str, message_id: byt
     draft.write(waiting, b"")
     if text.peer == person.identity:
         text.pending += 1
+        text.copies = max(text.copies - 1, 0)
         draft.rely(key, row)
         draft.write(key, records.write(text))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, ask_for_confirmation, attached, confirmation_alone
 from kexkit._engine.drawer import Fetched, ask, guarded, take
@@ -12,12 +14,13 @@ from kexkit._engine.peers import Person, add_session, advert_of, sealing_order, 
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Talk, give_up
+from kexkit._engine.skipping import why
 from kexkit._negotiation import Confirming
 from kexkit._transitions import State
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening
 from kexkit.errors import KexkitError, LocalError, NegotiationFailed, NoOffer, Refusal, Unconfirmed
-from kexkit.events import SessionOpened
+from kexkit.events import SessionOpened, Skip
 from kexkit.limits import OVERDUE_MS, PROVISIONAL_MS, PROVISIONAL_TEXTS, QUIET_MS
 from kexkit.policy import FirstFlight
 
@@ -110,8 +113,13 @@ def _in_provisional(
     return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
 
 
-def _postponed(device: records.PeerDevice, reason: KexkitError) -> Postponed:
-    return Postponed(device.installation, str(reason), type(reason).__name__)
+def _postponed(device: records.PeerDevice, reason: KexkitError, *, beginning: bool = False) -> Postponed:
+    skip = why(device, reason, beginning=beginning)
+    return Postponed(device.installation, str(reason), type(reason).__name__, skip)
+
+
+def _missing(parts: list[Sealed | Postponed]) -> list[Sealed | Postponed]:
+    return [evolve(part, skip=Skip.MISSING) if isinstance(part, Postponed) else part for part in parts]
 
 
 def _unconfirmed(
@@ -185,10 +193,10 @@ def _begin_with(
         may_begin(device, exchange, setting, moment)
     except (LocalError, Refusal) as problem:
         parts = yield from _meanwhile(*again, str(problem), setting, moment)
-        return [_postponed(device, problem) if isinstance(part, Postponed) else part for part in parts]
+        return [_postponed(device, problem, beginning=True) if isinstance(part, Postponed) else part for part in parts]
     stored = advert_of(device, exchange.name)
     if stored is None or stored.expires <= moment.now:
-        return (yield from _meanwhile(*again, "its keys are not known, or have expired", setting, moment))
+        return _missing((yield from _meanwhile(*again, "its keys are not known, or have expired", setting, moment)))
     advert = to_advert(person.identity, device, stored)
     digest = answered_digest(person.identity, device)
     opening = opening_to(exchange, advert, digest)
@@ -198,7 +206,7 @@ def _begin_with(
             draft, exchange.name, lambda have: exchange.initiate(opening, have, ctx=moment.context), fetched
         )
     except NoOffer as refusal:
-        return (yield from _meanwhile(*again, str(refusal), setting, moment))
+        return _missing((yield from _meanwhile(*again, str(refusal), setting, moment)))
     session = take(draft, exchange, None, step, fetched, moment)
     if session is None:
         raise broken(exchange.name, "initiate() made no session")

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from kexkit import _records as records
 from kexkit._engine.bare import cue_session, expire_half
+from kexkit._engine.flushing import flush
 from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
 from kexkit._engine.negotiating import DAY_MS
 from kexkit._engine.offering import advertise, forget_offered, plan, renew
 from kexkit._engine.peers import awaken
 from kexkit._engine.receiving import expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
-from kexkit._engine.sending import flush
 from kexkit._engine.setting import Setting
+from kexkit._engine.skipping import expire_aside
 from kexkit._engine.withholding import expire_withheld
 from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Due
@@ -103,6 +104,8 @@ def _work_off(
         yield from expire_half(draft, reference, setting, moment)
     elif kind == records.Timer.HELD_EXPIRY:
         yield from expire_held(draft, reference)
+    elif kind == records.Timer.ASIDE_EXPIRY:
+        yield from expire_aside(draft, reference, moment)
     elif kind in NEGOTIATIONS:
         yield from _negotiate(draft, kind, reference, setting, moment, keys)
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise:

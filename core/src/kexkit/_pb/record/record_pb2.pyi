@@ -25,7 +25,7 @@ class Peer(_message.Message):
     def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., contact: bool = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., bundle_digest: _Optional[bytes] = ..., held: _Optional[int] = ..., withheld: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin", "offer", "offer_digest", "offer_until", "bare", "floor", "conflict", "attempts", "resume", "offer_from", "told", "new_static")
+    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin", "offer", "offer_digest", "offer_until", "bare", "floor", "conflict", "attempts", "resume", "offer_from", "told", "new_static", "proven", "skipped", "aside")
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
     ADVERTS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,9 @@ class Device(_message.Message):
     OFFER_FROM_FIELD_NUMBER: _ClassVar[int]
     TOLD_FIELD_NUMBER: _ClassVar[int]
     NEW_STATIC_FIELD_NUMBER: _ClassVar[int]
+    PROVEN_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    ASIDE_FIELD_NUMBER: _ClassVar[int]
     installation: str
     adverts: _containers.RepeatedCompositeFieldContainer[Advert]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionRef]
@@ -62,7 +65,10 @@ class Device(_message.Message):
     offer_from: int
     told: bytes
     new_static: bool
-    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ..., offer: _Optional[bytes] = ..., offer_digest: _Optional[bytes] = ..., offer_until: _Optional[int] = ..., bare: bool = ..., floor: _Optional[int] = ..., conflict: _Optional[bytes] = ..., attempts: _Optional[int] = ..., resume: _Optional[int] = ..., offer_from: _Optional[int] = ..., told: _Optional[bytes] = ..., new_static: bool = ...) -> None: ...
+    proven: int
+    skipped: str
+    aside: bool
+    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ..., offer: _Optional[bytes] = ..., offer_digest: _Optional[bytes] = ..., offer_until: _Optional[int] = ..., bare: bool = ..., floor: _Optional[int] = ..., conflict: _Optional[bytes] = ..., attempts: _Optional[int] = ..., resume: _Optional[int] = ..., offer_from: _Optional[int] = ..., told: _Optional[bytes] = ..., new_static: bool = ..., proven: _Optional[int] = ..., skipped: _Optional[str] = ..., aside: bool = ...) -> None: ...
 
 class Advert(_message.Message):
     __slots__ = ("mechanism", "public", "epoch", "issued", "expires", "traits")
@@ -109,7 +115,7 @@ class SessionRef(_message.Message):
     def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ..., offer: _Optional[bytes] = ..., confirming: _Optional[int] = ..., record: _Optional[bytes] = ..., since: _Optional[int] = ..., texts: _Optional[int] = ..., asked: _Optional[int] = ...) -> None: ...
 
 class Text(_message.Message):
-    __slots__ = ("wrapped", "author", "installation", "peer", "grade", "pending", "at", "outgoing", "sealed", "clock")
+    __slots__ = ("wrapped", "author", "installation", "peer", "grade", "pending", "at", "outgoing", "copies", "clock")
     WRAPPED_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
@@ -118,7 +124,7 @@ class Text(_message.Message):
     PENDING_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     OUTGOING_FIELD_NUMBER: _ClassVar[int]
-    SEALED_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
     wrapped: bytes
     author: bytes
@@ -128,9 +134,9 @@ class Text(_message.Message):
     pending: int
     at: int
     outgoing: bool
-    sealed: bool
+    copies: int
     clock: int
-    def __init__(self, wrapped: _Optional[bytes] = ..., author: _Optional[bytes] = ..., installation: _Optional[str] = ..., peer: _Optional[bytes] = ..., grade: _Optional[int] = ..., pending: _Optional[int] = ..., at: _Optional[int] = ..., outgoing: bool = ..., sealed: bool = ..., clock: _Optional[int] = ...) -> None: ...
+    def __init__(self, wrapped: _Optional[bytes] = ..., author: _Optional[bytes] = ..., installation: _Optional[str] = ..., peer: _Optional[bytes] = ..., grade: _Optional[int] = ..., pending: _Optional[int] = ..., at: _Optional[int] = ..., outgoing: bool = ..., copies: _Optional[int] = ..., clock: _Optional[int] = ...) -> None: ...
 
 class Outgoing(_message.Message):
     __slots__ = ("topic", "payload", "version", "timestamp", "ephemeral", "message", "peer")
