@@ -17,7 +17,7 @@ from kexkit.errors import (
     OfferMalformed,
     OfferSignature,
 )
-from kexkit.events import InstallationSkipped, NegotiationTrouble, Skip, TextReceived, Waiting
+from kexkit.events import InstallationSkipped, NegotiationTrouble, Skip, TextReceived
 from kexkit.policy import STRICT, FirstFlight, Policy
 
 from tests.attacks.man_in_the_middle import (

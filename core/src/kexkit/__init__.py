@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         Waiting,
     )
     from kexkit.identity import SoftwareIdentity
-    from kexkit.node import Contact, Node, Sent, StoredText, open_node
+    from kexkit.node import Contact, KnownDevice, Node, Sent, StoredText, open_node
     from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Consent, Downgrade, FirstFlight, Policy
 
 __version__ = "0.1.0"
@@ -87,7 +87,7 @@ _HOME = {
         "Waiting",
     ),
     "kexkit.identity": ("SoftwareIdentity",),
-    "kexkit.node": ("Contact", "Node", "Sent", "StoredText", "open_node"),
+    "kexkit.node": ("Contact", "KnownDevice", "Node", "Sent", "StoredText", "open_node"),
     "kexkit.policy": ("STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
@@ -123,6 +123,7 @@ __all__ = [
     "Guarantee",
     "InstallationSkipped",
     "KexkitError",
+    "KnownDevice",
     "NegotiationTrouble",
     "Node",
     "OfferSeen",

@@ -15,6 +15,7 @@ from kexkit._engine.chatting import Composed, chat_of
 from kexkit._engine.engine import Engine
 from kexkit._engine.requests import Flow, Moment, Outcome
 from kexkit._engine.setting import Setting
+from kexkit._engine.surveying import KnownDevice, in_use
 from kexkit._shell.runtime import Runtime
 from kexkit._wire.chat_message import ChatText
 from kexkit.api import Answer, Context, Device, Guarantee, Identity, KeyExchange, Store, Transport, Versioned
@@ -36,6 +37,8 @@ class Contact:
     """False: they wrote to us, and nobody has added them"""
     mechanisms: tuple[str, ...]
     """what their devices offer: of one device in its order, so that `choose` tells what both ends come to"""
+    in_use: tuple[str, ...] = ()
+    """over what texts to their devices leave now, the weakest first: what you write there is worth no more than that"""
 
 
 @frozen
@@ -96,12 +99,35 @@ class Node:
         row = (await self._runtime.store.load((key,))).get(key)
         if row is None:
             raise UnknownPeer()
-        return _contact(identity, records.read_peer(row.value))
+        return self._contact(identity, row)
 
     async def contacts(self) -> list[Contact]:
         """Everybody known here, ourselves excepted."""
         rows = self._runtime.store.scan("peer")
-        return [_contact(key[1], records.read_peer(row.value)) async for key, row in rows if key[1] != self.identity]
+        return [self._contact(key[1], row) async for key, row in rows if key[1] != self.identity]
+
+    def _contact(self, identity: bytes, row: Versioned) -> Contact:
+        return _contact(identity, records.read_peer(row.value), self._runtime.engine.setting)
+
+    async def devices(self, peer: bytes | Contact) -> tuple[KnownDevice, ...]:
+        """Their devices as they are known here: over what each is written to, and which are left out, and why."""
+        identity = peer.identity if isinstance(peer, Contact) else peer
+        runtime = self._runtime
+        return await runtime.ask(lambda: runtime.engine.devices(identity, runtime.moment()))
+
+    async def forget_device(self, peer: bytes | Contact, installation: str) -> bool:
+        """A device of theirs is gone: forget its sessions, and what waits for it. Texts that no other device has wait
+        for whichever comes. Should it speak again, it is as new.
+
+        What it offered is forgotten too, and that protected against downgrade: until its offers are seen again, whoever
+        carries envelopes can keep them back, and have it taken for a device that makes none. True: it was so protected.
+        """
+        identity = peer.identity if isinstance(peer, Contact) else peer
+        runtime = self._runtime
+        protected: bool = await runtime.perform(
+            lambda: runtime.engine.forget_device(identity, installation, runtime.moment())
+        )
+        return protected
 
     async def consent(self, peer: bytes | Contact, what: Consent) -> int:
         """Decide what policy leaves to a person where a negotiation stands still. How many devices, or texts with
@@ -189,11 +215,11 @@ def _page_end(identity: bytes, before: StoredText | int | None) -> bytes | None:
     return records.order_key(identity, before, b"")[1]
 
 
-def _contact(identity: bytes, peer: records.Peer) -> Contact:
+def _contact(identity: bytes, peer: records.Peer, setting: Setting) -> Contact:
     names: list[str] = []
     for device in peer.devices:  # where there is an offer, the bundle beside it says nothing more
         names += device.offered if device.offer_seq else [advert.mechanism for advert in device.adverts]
-    return Contact(identity, peer.name, peer.contact, tuple(dict.fromkeys(names)))
+    return Contact(identity, peer.name, peer.contact, tuple(dict.fromkeys(names)), in_use(peer, identity, setting))
 
 
 def _delivery(text: records.Text) -> Delivery:
@@ -319,4 +345,4 @@ def _write_self(made: SoftwareIdentity | None, installation: str) -> bytes:
     return records.write(records.Self(format=records.FORMAT, secret=secret, installation=installation))
 
 
-__all__ = ["Contact", "Node", "Sent", "StoredText", "open_node"]
+__all__ = ["Contact", "KnownDevice", "Node", "Sent", "StoredText", "open_node"]

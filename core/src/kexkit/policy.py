@@ -36,6 +36,7 @@ class Consent(Enum):
     BARE = "devices that make no offers may be written to though they confirm nothing"
     AGAIN = "what failed to begin may be tried again"
     STATIC = "devices that showed a new long-term key are theirs"
+    CODE = "what a contact code says of their devices' offers, and nobody signed, is not true"
     RELEASE = "texts that came over refused sessions shall be shown"
 
 

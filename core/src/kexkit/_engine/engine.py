@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kexkit import _records as records
-from kexkit._engine import consenting, noting, offering, receiving, sending, timing
+from kexkit._engine import consenting, forgetting, noting, offering, receiving, sending, timing
 from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
 from kexkit._engine.peers import load_person
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, Outcome, load_one, scan
 from kexkit._engine.setting import Setting
+from kexkit._engine.surveying import KnownDevice, devices_of
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
 from kexkit.api import Close, Cue, Envelope, Key, Versioned
 from kexkit.contact import ContactCode
@@ -129,6 +130,13 @@ class Engine:
     def consent(self, peer: bytes, what: Consent, moment: Moment) -> Flow[Outcome]:
         """A person decided what policy left open."""
         return (yield from consenting.consent(peer, what, self.setting, moment))
+
+    def devices(self, peer: bytes, moment: Moment) -> Flow[tuple[KnownDevice, ...]]:
+        return (yield from devices_of(peer, self.setting, moment))
+
+    def forget_device(self, peer: bytes, installation: str, moment: Moment) -> Flow[Outcome]:
+        """A device is gone. The result: whether something signed said that it makes offers."""
+        return (yield from forgetting.forget_device(peer, installation, self.setting, moment, self._keys))
 
     def tick(self, moment: Moment) -> Flow[Outcome]:
         """Work off one due timer; the result says when to come again."""

@@ -48,7 +48,7 @@ def effective(device: records.PeerDevice, setting: Setting) -> tuple[str, ...]:
 def chosen(device: records.PeerDevice, setting: Setting) -> KeyExchange:
     """Best for both; or a refusal that names both sides. No failure and nothing that is missing makes it less."""
     if device.pin > device.offer_seq == 0:
-        raise OfferMissing()
+        raise offer_missing(device)
     theirs = offered_by(device, setting)
     name = choose(effective(device, setting), theirs)
     if name is not None:
@@ -77,13 +77,24 @@ def may_begin(device: records.PeerDevice, exchange: KeyExchange, setting: Settin
     if device.new_static and setting.policy.new_static is not Downgrade.ACCEPT:
         raise StaticChanged()
     if device.offer_seq < device.pin:
-        raise OfferMissing()
+        raise offer_missing(device)
     if device.offer_seq:
         check_window(device.offer_from, device.offer_until, moment.now)
     if device.attempts >= ATTEMPTS:
         raise NegotiationFailed(f"{ATTEMPTS} sessions over {exchange.name} failed to begin.")
     if 0 < device.resume - moment.now <= DAY_MS:  # longer than a wait can be: the clock was ahead when it was set
         raise NegotiationFailed(f"A session over {exchange.name} failed to begin; another try follows.")
+
+
+def is_held_by_a_code(device: records.PeerDevice) -> bool:
+    """A contact code says more of its offers than anything that is signed."""
+    return device.pin > max(device.offer_seq, device.proven)
+
+
+def offer_missing(device: records.PeerDevice) -> OfferMissing:
+    if is_held_by_a_code(device):
+        return OfferMissing("A contact code says that the device makes offers, and the one it means has not come.")
+    return OfferMissing()
 
 
 def failed(draft: Draft, device: records.PeerDevice, identity: bytes, moment: Moment) -> None:

@@ -122,7 +122,7 @@ def _note_offer(
     for sibling in body.siblings:
         other = ensure_device(person, sibling.installation)
         if other is not None:
-            pin(other, sibling.seq, moment)
+            pin(other, sibling.seq, moment, signed=True)
     names = _note_entries(draft, person, offer, setting, moment)
     listed = {entry.name for entry in body.entries}
     gone = tuple(name for name in device.offered if name not in listed)
@@ -142,10 +142,14 @@ def _note_offer(
     device.conflict = b""
 
 
-def pin(device: records.PeerDevice, seq: int, moment: Moment) -> None:
+def pin(device: records.PeerDevice, seq: int, moment: Moment, *, signed: bool) -> None:
     """Somebody has seen an offer of this device with at least this number. Numbers begin at the time, so one far beyond
-    ours is a wrong clock's, or a lie in a code that nobody signs: it shall not lock out the offers that are to come."""
-    device.pin = max(device.pin, min(seq, moment.now + OFFER_AHEAD_S * 1000))
+    ours is a wrong clock's, or a lie in a code that nobody signs: it shall not lock out the offers that are to come.
+    What the person's own key has signed is kept apart from what whoever hands over a code may have made up."""
+    least = min(seq, moment.now + OFFER_AHEAD_S * 1000)
+    device.pin = max(device.pin, least)
+    if signed:
+        device.proven = max(device.proven, least)
 
 
 def _give_up_openings(
@@ -269,9 +273,9 @@ def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: T
     note_bundles(draft, person, code.bundles, Device(code.identity, ""), setting, moment)
     note_offers(draft, person, code.offers, setting, moment)
     for known in code.pins:  # it says that an offer exists: without it nothing is sent to that device
-        pinned = ensure_device(person, known.installation)
+        pinned = ensure_device(person, known.installation, hinted=True)
         if pinned is not None:
-            pin(pinned, known.seq, moment)
+            pin(pinned, known.seq, moment, signed=False)
     person.record.contact = True
     draft.remove(records.stranger_key(code.identity))
     if name:

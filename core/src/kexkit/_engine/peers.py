@@ -56,13 +56,24 @@ def device_of(person: Person, installation: str) -> records.PeerDevice | None:
     return None
 
 
-def ensure_device(person: Person, installation: str) -> records.PeerDevice | None:
-    """The device, made if there is room. A flood of new ones displaces none that is known."""
+def ensure_device(person: Person, installation: str, *, hinted: bool = False) -> records.PeerDevice | None:
+    """The device, made if there is room. A flood of new ones displaces none that is known; but one that is known from
+    a code alone, which nobody signs, gives way to one that is known from more (not `hinted`)."""
     found = device_of(person, installation)
-    if found is not None or len(person.record.devices) >= DEVICES_PER_PEER:
+    if found is not None:
         return found
+    if len(person.record.devices) >= DEVICES_PER_PEER:
+        unproven = None if hinted else next(filter(is_hint, person.record.devices), None)
+        if unproven is None:
+            return None
+        person.record.devices.remove(unproven)
     person.changed = True
     return person.record.devices.add(installation=installation)
+
+
+def is_hint(device: records.PeerDevice) -> bool:
+    """Nothing of its own has ever come, and nothing that is signed speaks of it."""
+    return not (device.proven or device.offer_seq or device.adverts or device.sessions)
 
 
 def make_room(draft: Draft, person: Person, installation: str, setting: Setting, moment: Moment) -> Flow[None]:
