@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kexkit.api import Guarantee
 from kexkit.errors import (
+    Cloned,
     Forged,
     Malformed,
     NotMine,
@@ -240,12 +241,12 @@ def test_a_ratchet_key_that_comes_back_or_does_not_change_is_refused(which: str)
 
 
 def test_a_chain_has_one_ratchet_key() -> None:
-    """Its sender seals everything rightly, but for another key in a later header."""
+    """Its sender seals everything rightly, but for another key in a later header: as a copy of it would."""
     pair = met()
     sending = pair.initiator.value.ratchet.sending
     assert isinstance(sending, Speaking)
     sending.public = reference.public_of(stream("another")(32))  # type: ignore[misc]  # slots are open at run time
-    assert pair.responder.refuses(pair.initiator.seal(b"text")) is Forged
+    assert pair.responder.refuses(pair.initiator.seal(b"text")) is Cloned
 
 
 def test_a_text_without_a_count_before_it_is_forged_although_it_authenticates() -> None:

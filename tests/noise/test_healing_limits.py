@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kexkit.errors import Forged, InvalidInput, Limit, Malformed, NotMine, Refusal
+from kexkit.errors import Cloned, Forged, InvalidInput, Limit, Malformed, NotMine, Refusal
 from kexkit_noise import limits
 from kexkit_noise.healing_state import Listening
 from kexkit_noise.keys import key_pair
@@ -73,13 +73,13 @@ def test_the_next_chain_is_followed_to_its_thousandth_message(skipped: int, open
     assert us.kept_keys() == skipped + 1
 
 
-def test_a_last_chain_shorter_than_what_came_of_it_is_forged() -> None:
+def test_a_last_chain_shorter_than_what_came_of_it_is_a_copys() -> None:
     peer, us = far_ahead(0)
     for _ in range(3):
         us.open(peer.seal(b"text", b"", bytes(12)).frame)
     peer.open(us.seal(b"answer"))
     peer.sent = 2
-    assert us.refuses(peer.seal(b"lies", stream("new")(32), bytes(12)).frame) is Forged
+    assert us.refuses(peer.seal(b"lies", stream("new")(32), bytes(12)).frame) is Cloned
 
 
 def test_a_responder_cannot_have_had_a_chain_before_its_first() -> None:

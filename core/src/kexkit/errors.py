@@ -105,6 +105,16 @@ class Replayed(Refusal):
     """Its place has been used, or its key has expired."""
 
 
+class Cloned(Refusal):
+    """A frame shows that one end of a session exists twice: its device was copied, or its keys were stolen."""
+
+    def __init__(self, message: str = "", *, session: bytes = b"", ours: bool = False, advice: str = "") -> None:
+        """`session`: its id; `ours`: it is our end that exists twice."""
+        super().__init__(message, advice=advice)
+        self.session = session
+        self.ours = ours
+
+
 class Unknown(Refusal):
     """It needs a key that is not here, or not yet. The frame is held and tried again when something changes."""
 

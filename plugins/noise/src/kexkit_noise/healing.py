@@ -21,6 +21,7 @@ from kexkit.api import Guarantee, Have, Row, Wants, value
 from kexkit.errors import Forged, InvalidInput, KexkitError, Limit, Malformed, NotMine, Replayed
 from kexkit.identity import tagged_digest
 
+from kexkit_noise import healing_clones as clones
 from kexkit_noise import healing_frames as frames
 from kexkit_noise import healing_keys as keys
 from kexkit_noise import healing_skipped as skipped
@@ -175,7 +176,7 @@ class HealingSession:
 
     def open(self, frame: bytes, have: Have, *, now: int) -> Opened | Wants:
         """The text and the successor, or the rows to see first. Raises Refusal, and then nothing has changed:
-        Malformed, Limit, NotMine (no place of this session), Replayed, Forged."""
+        Malformed, Limit, NotMine (no place of this session), Replayed, Forged, Cloned."""
         try:
             parts = frames.read(frame)
             tag, ratchet = parts[0], self.ratchet
@@ -210,15 +211,17 @@ class HealingSession:
                     assert isinstance(sending, Speaking)
                     return self._open_turned(parts, sending, n, have, now)
                 if n < receiving.n:
+                    clones.check_used(self.fixed, ratchet, n, parts)
                     raise Replayed("A message was opened before, or its key has expired.")
                 return self._open_ahead(parts, receiving, n, have, now)
+        clones.check_ours(self.fixed, ratchet, parts)
         raise NotMine("A message of no place in this session.")
 
     def _open_ahead(self, parts: frames.Parts, receiving: Receiving, n: int, have: Have, now: int) -> Opened | Wants:
         """In the peer's present chain: the next message, or one further on."""
         ratchet, header = self.ratchet, receiving.header
         if self._sender(parts, header, n) != ratchet.peer:
-            raise Forged(_FORGED)
+            raise clones.theirs(self.fixed)
         passed, chain = keys.walk(receiving.chain, n - receiving.n)
         chain, key = keys.chain_step(chain)
         _, body = self._text(parts, key)
@@ -245,7 +248,7 @@ class HealingSession:
         passed, chain = keys.walk(chain, n)
         chain, key = keys.chain_step(chain)
         pn, body = self._text(parts, key)
-        missed = _rest(before.receiving, pn)
+        missed = _rest(self.fixed, before.receiving, pn)
         missed += [(header.tag(place), missed) for place, missed in enumerate(passed)]
         kept, keep, drop = before.kept, NO_ROWS, NO_DROPS
         if missed:
@@ -266,10 +269,16 @@ class HealingSession:
         return Opened(HealingSession(self.fixed, after), body, keep, drop)
 
     def _open_late(self, parts: frames.Parts, key: bytes) -> Opened:
-        """A message that later ones overtook. Its header needs no look: the text's authentication covers it."""
-        _, body = self._text(parts, key)
+        """A message that later ones overtook. Its header needs no look if the text's authentication covers it."""
+        try:
+            text = self._text(parts, key)
+        except Forged:
+            text = None
+        if text is None:
+            clones.check_kept(self.fixed, self.ratchet, parts)
+            raise Forged(_FORGED)
         used = skipped.use(self.fixed.id, self.ratchet.kept, parts[0])
-        return self._opened(self.ratchet.receiving, used.kept, body, NO_ROWS, used.drop)
+        return self._opened(self.ratchet.receiving, used.kept, text[1], NO_ROWS, used.drop)
 
     def _sender(self, parts: frames.Parts, header: HeaderKey, n: int) -> bytes:
         tag, sealed_key, _, _ = parts
@@ -315,14 +324,16 @@ def _turn(before: Ratchet, listening: Listening, rng: Random) -> tuple[bytes, Sp
     return root, Speaking(own.private, own.public, listening.n, chain, before.next_sending, 0), HeaderKey(after)
 
 
-def _rest(receiving: Receiving | None, pn: int) -> list[tuple[bytes, bytes]]:
+def _rest(fixed: Fixed, receiving: Receiving | None, pn: int) -> list[tuple[bytes, bytes]]:
     """Nametags and keys of what is missing of the peer's last chain, which had `pn` messages."""
     have = receiving.n if receiving is not None else 0
     if pn > limits.CHAIN_MESSAGES:
         raise Limit(f"A message tells of a chain of {pn} messages; {limits.CHAIN_MESSAGES} are followed.")
-    if pn < have or (pn and receiving is None):
-        raise Forged("A message gives its sender's last chain a length that it had not.")
     if receiving is None:
+        if pn:
+            raise Forged("A message gives its sender's last chain a length that it had not.")
         return []
+    if pn < have:  # somebody else has sealed the rest of what we opened
+        raise clones.theirs(fixed)
     passed, _ = keys.walk(receiving.chain, pn - have)
     return [(receiving.header.tag(have + place), key) for place, key in enumerate(passed)]
