@@ -132,14 +132,16 @@ def whole(folder: Path, exits: ExitStack, synchronous: str) -> Case:
 
 
 def noise_session() -> Case:
+    size = SIZES["1KiB"]
     return Case(
         "noise session 1KiB",
-        "noise-xx/1: written and read, with the bytes for both stores, against the library beneath that does neither "
-        "padding nor storing; between them the same in an engine; µs a message",
+        "noise-xx/1, written and read through the seam, against the library beneath, which has neither tags nor "
+        "padding nor a window; between them the same with the bytes for both stores, and in an engine; µs a message",
         (
-            noise_sessions.plain_texts(SIZES["1KiB"]),
-            noise_sessions.one_way("through the seam", "noise-xx/1", SIZES["1KiB"]),
-            noise_sessions.bare_texts(SIZES["1KiB"]),
+            noise_sessions.alone("kexkit", size, stored=False),
+            noise_sessions.alone("and both snapshots", size, stored=True),
+            noise_sessions.one_way("and an engine's rows", "noise-xx/1", size),
+            noise_sessions.bare_texts(size),
         ),
         most=2.6,
     )

@@ -10,12 +10,10 @@ from attrs import frozen
 from kexkit._engine.drawer import Fetched, ask, take
 from kexkit._engine.requests import Draft, Flow, LiveSession
 from kexkit._wire.offers import bare_digest, hello_tag
-from kexkit.api import Hear, Opening, Session, Step
+from kexkit.api import NOTHING, Hear, Opening, Session, Step
 from kexkit_noise._noise import Pattern
 from kexkit_noise.exchange import NoiseExchange
 from kexkit_noise.limits import CHAIN_MESSAGES
-from kexkit_noise.plain import PlainSession
-from kexkit_noise.sessions import Running
 from noise.connection import Keypair, NoiseConnection
 
 from bench.conversation import settled
@@ -122,28 +120,32 @@ def bare_texts(size: int) -> Contestant:
     return Contestant("noiseprotocol", run)
 
 
-def plain_texts(size: int) -> Contestant:
-    """The session alone: sealed, as bytes for a store, opened, as bytes for a store."""
-    alice, bob = talkers(KexkitNoise("noise-xx/1"))
-    body, held = b"x" * size, [_plain(alice), _plain(bob)]
+class Alone:
+    """The session as any engine meets it: `seal` and `receive`, a Step each, and nothing of ours around it."""
 
-    def run(times: int) -> None:
-        one, other = held
+    def __init__(self, size: int, *, stored: bool) -> None:
+        alice, bob = talkers(KexkitNoise("noise-xx/1"))
+        self._ends = alice.session.session, bob.session.session
+        self._context = alice.moment.context
+        self._body, self._stored = b"x" * size, stored
+
+    def run(self, times: int) -> None:
+        (one, other), body, context, stored = self._ends, self._body, self._context, self._stored
         for _ in range(times):
-            one, frame = one.seal(body)
-            one.snapshot()
-            other = other.open(frame).successor
-            other.snapshot()
-        held[:] = one, other
+            sent = one.seal(body, ctx=context)
+            took = other.receive(sent.frames[0], NOTHING, ctx=context)
+            assert isinstance(took, Step)
+            assert sent.session is not None
+            assert took.session is not None
+            one, other = sent.session, took.session
+            if stored:
+                one.snapshot()
+                other.snapshot()
+        self._ends = one, other
 
-    return Contestant("kexkit", run)
 
-
-def _plain(end: Talker) -> PlainSession:
-    running = end.session.session
-    assert isinstance(running, Running)
-    assert isinstance(running.inner, PlainSession)
-    return running.inner
+def alone(name: str, size: int, *, stored: bool) -> Contestant:
+    return Contestant(name, Alone(size, stored=stored).run)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from kexkit import secp256k1
-from kexkit._engine.drawer import Fetched, ask, guarded, keep, take
+from kexkit._engine.drawer import Fetched, ask, guarded, keep, sealed_by, take
 from kexkit._engine.frames import seal_in
 from kexkit._engine.requests import Draft, Flow, LiveSession, Load, Moment, T
 from kexkit._wire.offers import bare_digest, opening_bind
@@ -115,7 +115,7 @@ class Talker:
 
     def seal(self, body: bytes) -> bytes:
         draft, moment, exchange = Draft(), self.moment, self.party.exchange
-        step = guarded(exchange.name, self.session.session.seal, body, ctx=moment.context)
+        step = sealed_by(exchange, self.session, body, moment)
         after = take(draft, exchange, self.session, step, {}, moment)
         assert after is not None
         (frame,) = step.frames

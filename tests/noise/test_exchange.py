@@ -384,9 +384,9 @@ def test_a_goodbye_ends_both_ends_and_only_the_sealed_one_does(name: str) -> Non
     pair = pair_of(name)
     pair.meet()
     running = only(pair.bob, Running)
-    clear = payload.encode(PayloadV2(running._goodbye()[:16], 0, b"", running._goodbye()))
+    clear = payload.encode(PayloadV2(running.inner.marker[:16], 0, b"", running.inner.marker))
     (topic,) = [hear.topic for hear in running.hears]
-    for frame in (clear, running._goodbye()):
+    for frame in (clear, running.inner.marker):
         assert refused(lambda frame=frame: pair.bob.receive(Sent(pair.alice.me, None, frame, topic))) is not None
     (goodbye,) = pair.alice.cue(running.id, Close()).sent
     assert pair.alice.sessions == {}
@@ -401,7 +401,7 @@ def test_a_text_cannot_say_goodbye(name: str) -> None:
     pair.meet()
     running = only(pair.alice, Running)
     with pytest.raises(InvalidInput):
-        running.seal(running._goodbye(), ctx=pair.alice.context)
+        running.seal(running.inner.marker, ctx=pair.alice.context)
     pair.say(pair.alice, bytes(32))
 
 

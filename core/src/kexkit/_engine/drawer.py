@@ -28,17 +28,42 @@ class Shown(dict[bytes, bytes | None]):
 
 
 def guarded(mechanism: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The one place where a plugin is called. Only typed errors leave it."""
+    """How a plugin is called. Only typed errors leave it."""
     try:
         return call(*args, **kwargs)
     except KexkitError:
         raise
-    except Exception as error:  # a plugin's bug must not look like ours, and its locals may hold keys
-        raise PluginError(
-            f"The key exchange {mechanism} raised {type(error).__name__}.",
-            plugin=mechanism,
-            advice="This is a bug of that plugin. Nothing changed.",
-        ) from None
+    except Exception as error:
+        raise _bug_of(mechanism, error) from None
+
+
+def sealed_by(exchange: KeyExchange, session: LiveSession, body: bytes, moment: Moment) -> Step:
+    """`guarded`, spelled out for what happens to every text."""
+    try:
+        return session.session.seal(body, ctx=moment.context)
+    except KexkitError:
+        raise
+    except Exception as error:
+        raise _bug_of(exchange.name, error) from None
+
+
+def _written(mechanism: str, session: Session) -> bytes:
+    """A session's row; `guarded`, spelled out likewise."""
+    try:
+        return records.write_session(records.drawer_prefix(mechanism), session.snapshot())
+    except KexkitError:
+        raise
+    except Exception as error:
+        raise _bug_of(mechanism, error) from None
+
+
+def _bug_of(mechanism: str, error: Exception) -> PluginError:
+    """It must not look like ours, and what led to it may hold keys among its locals."""
+    return PluginError(
+        f"The key exchange {mechanism} raised {type(error).__name__}.",
+        plugin=mechanism,
+        advice="This is a bug of that plugin. Nothing changed.",
+    )
 
 
 def ask(draft: Draft, mechanism: str, call: Callable[[Have], T | Wants], fetched: Fetched) -> Flow[T]:
@@ -100,31 +125,40 @@ def take(
     if step.drop:
         discard(draft, mechanism, step.drop, fetched)
     after = step.session
-    if step.asks and after is not None:
-        for question in step.asks:
-            _put_question(draft, question, after, moment)
     if after is None:
         if before is not None:
             end(draft, mechanism, before, moment)
         return None
-    session_id = after.id
+    if step.asks:
+        for question in step.asks:
+            _put_question(draft, question, after, moment)
+    if before is None:
+        return _begin(draft, mechanism, after)
+    was, session_id = before.session, after.id
+    if session_id != was.id:
+        raise broken(mechanism, "a session's successor has another id")
     key = records.session_key(session_id)
-    was, revision, heard = None, 0, NOWHERE
-    if before is not None:
-        was, revision, heard = before.session, before.revision, before.session.hears
-    relied = draft.given.setdefault(key, revision)
+    relied = draft.given.setdefault(key, before.revision)
     if after is was:
         return before
-    if before is not None and session_id != before.session.id:
-        raise broken(mechanism, "a session's successor has another id")
-    draft.put[key] = records.write_session(records.drawer_prefix(mechanism), guarded(mechanism, after.snapshot))
-    due = was.due if was is not None else None
-    if due != after.due:
-        _retime(draft, due, after)
-    hears = after.hears
-    if hears is not heard:
-        rehear(draft, heard, hears, mechanism, session_id=session_id)
+    draft.put[key] = _written(mechanism, after)
+    due, hears = after.due, after.hears
+    if due != was.due:
+        _retime(draft, was.due, after)
+    if hears is not was.hears:
+        rehear(draft, was.hears, hears, mechanism, session_id=session_id)
     successor = draft.sessions[session_id] = LiveSession(after, mechanism, relied + 1)
+    return successor
+
+
+def _begin(draft: Draft, mechanism: str, session: Session) -> LiveSession:
+    session_id = session.id
+    key = records.session_key(session_id)
+    relied = draft.given.setdefault(key, 0)
+    draft.put[key] = _written(mechanism, session)
+    _retime(draft, None, session)
+    rehear(draft, NOWHERE, session.hears, mechanism, session_id=session_id)
+    successor = draft.sessions[session_id] = LiveSession(session, mechanism, relied + 1)
     return successor
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from kexkit._engine.drawer import guarded, take
+from kexkit._engine.drawer import sealed_by, take
 from kexkit._engine.requests import Draft, LiveSession, Moment, broken
 from kexkit.api import KeyExchange, Step, value
 from kexkit.events import Skip
@@ -52,7 +52,7 @@ def seal_in(
     flight: bool = False,
     answers: bytes = b"",
 ) -> Sealed:
-    step = guarded(exchange.name, session.session.seal, body, ctx=moment.context)
+    step = sealed_by(exchange, session, body, moment)
     if len(step.frames) != 1:
         raise broken(exchange.name, "seal() made no single frame")
     take(draft, exchange, session, step, {}, moment)

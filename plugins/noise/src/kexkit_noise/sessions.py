@@ -12,7 +12,6 @@ from struct import Struct, error
 from typing import Any, Final, NoReturn, TypeAlias
 from uuid import UUID
 
-from attrs import evolve
 from kexkit.api import Close, Context, Cue, Device, Due, Guarantee, Have, Hear, Plain, Step, Wants, value
 from kexkit.errors import InvalidInput, KexkitError, StoreCorrupt
 
@@ -53,6 +52,8 @@ class Running:
     """it has sealed its last text, for its age or because nobody answered; it still receives"""
     flight: Flight | None
     hears: frozenset[Hear]
+    packed: bytes
+    """the head of a snapshot, which a text does not change"""
 
     @property
     def id(self) -> bytes:
@@ -77,12 +78,11 @@ class Running:
 
     def snapshot(self) -> bytes:
         """Of constant size from the moment when the initiator hears the responder."""
-        peer, flight = self.peer, self.flight
-        fixed = _FIXED.pack(peer.identity, installation_bytes(peer.installation), self.began, self.retired)
-        parts = [fixed, self.inner.snapshot()]
-        if flight is not None:
-            parts += [_FLIGHT.pack(flight.tries, flight.due), flight.to.encode(), flight.frame]
-        return snapshots.write(snapshots.RUNNING, self.mechanism.protocol_id, *parts)
+        inner, flight = self.inner.snapshot(), self.flight
+        if flight is None:
+            return snapshots.closed(self.packed, inner)
+        parts = _FLIGHT.pack(flight.tries, flight.due), flight.to.encode(), flight.frame
+        return snapshots.closed(self.packed, inner, *parts)
 
     # --- texts ---
 
@@ -90,13 +90,13 @@ class Running:
         try:
             if self.retired:
                 raise InvalidInput("A session is worn out.", advice="Send in another session.")
-            if self._is_goodbye(plaintext):
+            if len(plaintext) == _GOODBYE_BYTES and self._is_goodbye(plaintext):
                 raise InvalidInput("A text reads like the end of its session.")
             inner, frame = self._sealed(plaintext, ctx)
         except KexkitError as problem:  # its traceback has text and keys among its locals
             del plaintext
             raise problem.with_traceback(None) from None
-        return Step(self._with(inner, self.flight), frames=(frame,), to=inner.topic)
+        return Step(self._with(inner, self.flight), (frame,), inner.topic)
 
     def _sealed(self, plaintext: bytes, ctx: Context) -> tuple[Inner, bytes]:
         inner = self.inner
@@ -110,26 +110,29 @@ class Running:
             raise refusal.with_traceback(None) from None
         if isinstance(opened, Wants):
             return opened
-        if self._is_goodbye(opened.plaintext):
+        text = opened.plaintext
+        if len(text) == _GOODBYE_BYTES and self._is_goodbye(text):
             return Step(None)
-        plain, after = (Plain(opened.plaintext, self.mechanism.guarantees),), self._heard(opened.successor, ctx.now)
+        plain, after = (Plain(text, self.mechanism.guarantees),), self._heard(opened.successor, ctx.now)
         if isinstance(opened, plain_session.Opened):
             return Step(after, plain=plain)
         return Step(after, plain=plain, keep=opened.keep, drop=opened.drop)
 
     def _with(self, inner: Inner, flight: Flight | None) -> Running:
-        return Running(self.mechanism, self.peer, inner, self.began, self.retired, flight, self.hears)
+        return Running(self.mechanism, self.peer, inner, self.began, self.retired, flight, self.hears, self.packed)
 
     def _heard(self, inner: Inner, now: int) -> Running:
         """Who is heard is there after all, so only its age retires the session."""
-        retired = self.retired and now >= self.began + limits.SESSION_MS
-        return Running(self.mechanism, self.peer, inner, self.began, retired, None, self.hears)
+        if self.retired and now < self.began + limits.SESSION_MS:
+            return self._marked(inner, retired=False)
+        return Running(self.mechanism, self.peer, inner, self.began, self.retired, None, self.hears, self.packed)
+
+    def _marked(self, inner: Inner, *, retired: bool) -> Running:
+        packed = _head(self.mechanism, self.peer, self.began, retired)
+        return Running(self.mechanism, self.peer, inner, self.began, retired, None, self.hears, packed)
 
     def _is_goodbye(self, text: bytes) -> bool:
-        return len(text) == _GOODBYE_BYTES and compare_digest(text, self._goodbye())
-
-    def _goodbye(self) -> bytes:
-        return self.inner.marker
+        return compare_digest(text, self.inner.marker)
 
     # --- time ---
 
@@ -142,7 +145,7 @@ class Running:
             return Step(None)
         flight = self.flight
         if flight is None or ctx.now >= self.began + limits.HANDSHAKE_MS:
-            return Step(evolve(self, retired=True, flight=None))
+            return Step(self._marked(self.inner, retired=True))
         tries = min(flight.tries + 1, len(limits.RESEND_MS) - 1)
         due = next_due(tries, now=ctx.now, began=self.began)
         again = Flight(flight.frame, flight.to, tries, due)
@@ -151,7 +154,7 @@ class Running:
     def _close(self, ctx: Context) -> Step:
         if self.retired or self.inner.worn:
             return Step(None)
-        _, frame = self._sealed(self._goodbye(), ctx)
+        _, frame = self._sealed(self.inner.marker, ctx)
         return Step(None, frames=(frame,), to=self.inner.topic)
 
 
@@ -173,7 +176,8 @@ def begin(
         inner = HealingSession.begin(split, session=session_id, initiator=initiator, own=own, peer=theirs)
     else:
         inner = PlainSession.begin(split, session=session_id, initiator=initiator)
-    return Running(mechanism, peer, inner, ctx.now, False, flight, frozenset({Hear(inner.topic)}))
+    hears, packed = frozenset({Hear(inner.topic)}), _head(mechanism, peer, ctx.now, False)
+    return Running(mechanism, peer, inner, ctx.now, False, flight, hears, packed)
 
 
 def restore(mechanism: Mechanism, parts: list[bytes]) -> Running:
@@ -187,8 +191,14 @@ def restore(mechanism: Mechanism, parts: list[bytes]) -> Running:
     inner: Inner = HealingSession.restore(parts[1]) if mechanism.heals else PlainSession.restore(parts[1])
     if retired > 1 or (flight is not None and flight.tries >= len(limits.RESEND_MS)):
         raise StoreCorrupt("A stored session contradicts itself.")
-    hears = frozenset({Hear(inner.topic)})
-    return Running(mechanism, device(identity, installation), inner, began, bool(retired), flight, hears)
+    peer, hears = device(identity, installation), frozenset({Hear(inner.topic)})
+    packed = _head(mechanism, peer, began, bool(retired))
+    return Running(mechanism, peer, inner, began, bool(retired), flight, hears, packed)
+
+
+def _head(mechanism: Mechanism, peer: Device, began: int, retired: bool) -> bytes:
+    fixed = _FIXED.pack(peer.identity, installation_bytes(peer.installation), began, retired)
+    return snapshots.head(snapshots.RUNNING, mechanism.protocol_id, fixed)
 
 
 def next_due(tries: int, *, now: int, began: int) -> int:

@@ -20,11 +20,24 @@ _SUM_BYTES: Final = 4
 
 def write(kind: int, protocol_id: int, *parts: bytes) -> bytes:
     """Each part stands behind its length."""
-    pieces = [bytes((FORMAT, kind, protocol_id))]
-    for part in parts:
-        pieces += (len(part).to_bytes(4, "big"), part)
-    body = b"".join(pieces)
+    return closed(head(kind, protocol_id), *parts)
+
+
+def head(kind: int, protocol_id: int, *parts: bytes) -> bytes:
+    """How what `write` makes begins, for whoever keeps it."""
+    return _extended(bytes((FORMAT, kind, protocol_id)), parts)
+
+
+def closed(begun: bytes, *parts: bytes) -> bytes:
+    """What a head began: its last parts, and the checksum."""
+    body = _extended(begun, parts)
     return body + crc32(body).to_bytes(_SUM_BYTES, "big")
+
+
+def _extended(body: bytes, parts: tuple[bytes, ...]) -> bytes:
+    for part in parts:
+        body += len(part).to_bytes(4, "big") + part
+    return body
 
 
 def read(raw: bytes, protocol_id: int) -> tuple[int, list[bytes]]:

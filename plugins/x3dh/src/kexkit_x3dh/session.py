@@ -86,8 +86,7 @@ class RatchetSession:
         raise TypeError("a session is not pickled; store snapshot() where secrets are kept")
 
     def snapshot(self) -> bytes:
-        changing = state.pack(self.heard, self.root, self.sending, self.receiving)
-        return snapshots.summed(self.parties.packed + changing)
+        return snapshots.summed(self.parties.packed + state.pack(self.heard, self.root, self.sending, self.receiving))
 
     # --- sending ---
 
