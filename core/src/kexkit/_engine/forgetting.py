@@ -27,11 +27,13 @@ def forget_device(peer: bytes, installation: str, setting: Setting, moment: Mome
     if device is None:
         raise UnknownDevice()
     proven = bool(device.offer_seq or device.proven)
-    sessions = frozenset(ref.id for ref in device.sessions)
-    for session_id in sorted(sessions):
-        yield from cue_session(draft, session_id, Close(), setting, moment, keys)
-        if (yield from live(draft, session_id)) is not None:
-            yield from end_stored(draft, session_id, setting, moment)
+    sessions = {ref.id: ref.mechanism for ref in device.sessions}
+    for session_id, mechanism in sorted(sessions.items()):
+        if mechanism in setting.by_name:
+            yield from cue_session(draft, session_id, Close(), setting, moment, keys)
+            if (yield from live(draft, session_id)) is None:
+                continue
+        yield from end_stored(draft, session_id, setting, moment)
     person = yield from load_person(draft, peer)
     _remove(person, installation)
     save_person(draft, person)
@@ -49,4 +51,5 @@ def _remove(person: Person, installation: str) -> None:
     device = device_of(person, installation)
     if device is not None:
         person.record.devices.remove(device)
+        person.record.bundle_digest = b""  # should the same come again, it says something new
         person.changed = True
