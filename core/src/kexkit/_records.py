@@ -217,14 +217,14 @@ def timer_key(due: int, kind: int, reference: bytes = b"") -> Key:
     return ("timer", max(due, 0).to_bytes(8, "big") + bytes((kind,)) + reference)
 
 
-def rest_timer(due: int, session_id: bytes, until: int = 0) -> Key:
+def rest_timer(due: int, session_id: bytes, until: int = 0, *, put_off: bool = False) -> Key:
     """A look whether a session that seals no more was quiet for long. `until`: when it goes in any case; 0: never."""
-    return timer_key(due, Timer.QUIET, session_id + until.to_bytes(8, "big"))
+    return timer_key(due, Timer.QUIET, session_id + until.to_bytes(8, "big") + bytes((put_off,)))
 
 
-def split_rest(reference: bytes) -> tuple[bytes, int]:
-    """session, until"""
-    return reference[:-8], int.from_bytes(reference[-8:], "big")
+def split_rest(reference: bytes) -> tuple[bytes, int, bool]:
+    """session, until, whether it was put off"""
+    return reference[:-9], int.from_bytes(reference[-9:-1], "big"), bool(reference[-1])
 
 
 def split_timer(id_: bytes) -> tuple[int, int, bytes]:

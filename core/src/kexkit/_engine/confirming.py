@@ -105,6 +105,6 @@ def _take_verdict(
     draft.events.append(trouble(talk, verdict.ruling.name, heard.cause))
     if answered_digest(talk.person.identity, device) == ref.offer:  # nothing new to choose from: the same again, later
         failed(draft, device, talk.person.identity, moment)
-    plan_repeat(draft, ref, moment)
+    plan_repeat(draft, talk.person, device, ref, moment)
     let_rest(draft, ref, moment)
     talk.person.changed = True

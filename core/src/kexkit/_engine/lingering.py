@@ -5,7 +5,7 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, confirmation_alone
 from kexkit._engine.drawer import end_stored
-from kexkit._engine.peers import Person, awaken, load_person, save_person
+from kexkit._engine.peers import Person, awaken, load_person, repeat_after_end, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, live, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Talk
@@ -13,7 +13,18 @@ from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
 from kexkit._negotiation import Confirming
 from kexkit._transitions import State
 from kexkit.api import Carriage, Key, Versioned
-from kexkit.limits import CONFIRM_AGAIN_MS, FLUSH_BATCH, PROVISIONAL_MS, PURGE_BATCH, QUIET_MS
+from kexkit.limits import (
+    CONFIRM_AGAIN_MS,
+    FLUSH_BATCH,
+    OVERDUE_MS,
+    PROVISIONAL_MS,
+    PURGE_BATCH,
+    QUIET_MS,
+    RESTING_MS,
+)
+
+RESTING = frozenset({State.STALE, State.REFUSED, State.FROZEN})
+"""states in which a session only hears, if that"""
 
 
 def _placed(draft: Draft, session_id: bytes) -> Flow[tuple[Person, records.PeerDevice, records.SessionRef] | None]:
@@ -66,7 +77,7 @@ def _somebody_waits(person: Person) -> Flow[bool]:
 
 def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Moment, *, due: int) -> Flow[None]:
     """What was replaced or refused goes once nothing has come in it for long, and in the end whatever comes."""
-    session_id, until = records.split_rest(reference)
+    session_id, until, was_put_off = records.split_rest(reference)
     found = yield from _placed(draft, session_id)
     if found is None:
         return
@@ -74,10 +85,11 @@ def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Momen
     if State(ref.state) not in RESTING:
         return
     again, until = _rest(device, ref, until, moment)
-    if due + OVERDUE_MS < moment.now:  # we slept: what came in it meanwhile is read first
-        again = max(again, moment.now + OVERDUE_MS)
     if again > moment.now:
         draft.write(records.rest_timer(again, session_id, until), b"")
+        return
+    if due + OVERDUE_MS < moment.now and not was_put_off:  # we slept: what came in it meanwhile is read first
+        draft.write(records.rest_timer(moment.now + OVERDUE_MS, session_id, until, put_off=True), b"")
         return
     yield from end_stored(draft, session_id, setting, moment)
     repeat_after_end(draft, person, device, ref, moment)
@@ -111,31 +123,22 @@ def purge_unconfirmed(draft: Draft, session_id: bytes, moment: Moment) -> Flow[N
         draft.write(records.timer_key(moment.now + 1, records.Timer.PURGE_UNCONFIRMED, session_id), b"")
 
 
-def requeue(draft: Draft, session_id: bytes, moment: Moment) -> Flow[None]:
+def requeue(draft: Draft, reference: bytes, moment: Moment) -> Flow[None]:
     """The session was refused, or has ended: what was said in it is said again in the next, the same bytes under other
     keys."""
-    key = records.place_key(session_id)
-    row = yield from load_one(draft, key)
-    if row is None:
+    identity, installation, session_id = records.split_device_reference(reference)
+    person = yield from load_person(draft, identity)
+    if person.is_new:
         yield from purge_unconfirmed(draft, session_id, moment)
         return
-    place = records.read_place(row.value)
-    person = yield from load_person(draft, place.identity)
-    device = device_of(person, place.installation)
-    if device is None:
-        draft.remove(key)
-        yield from purge_unconfirmed(draft, session_id, moment)
-        return
-    if (yield from _say_again(draft, person, place.installation, session_id)) == FLUSH_BATCH:
-        draft.write(records.timer_key(moment.now + 1, records.Timer.REQUEUE, session_id), b"")
-    elif not any(ref.id == session_id for ref in device.sessions):
-        draft.remove(key)
-    awaken(draft, person.identity, moment)
+    if (yield from _say_again(draft, person, installation, session_id)) == FLUSH_BATCH:
+        draft.write(records.timer_key(moment.now + 1, records.Timer.REQUEUE, reference), b"")
+    awaken(draft, identity, moment)
 
 
-def say_again(draft: Draft, person: Person, installation: str, session_id: bytes, batch: int) -> Flow[int]:
-    """What was said in this session waits for another. How many texts."""
-    rows = yield from _unconfirmed(draft, session_id, batch)
+def _say_again(draft: Draft, person: Person, installation: str, session_id: bytes) -> Flow[int]:
+    """What was said in this session waits for another: a page of it. How many texts."""
+    rows = yield from _unconfirmed(draft, session_id, FLUSH_BATCH)
     for key, _ in rows:
         draft.remove(key)
         yield from _wait_again(draft, person, installation, key[1][len(session_id) :])
@@ -149,6 +152,8 @@ def _wait_again(draft: Draft, person: Person, installation: str, message_id: byt
         return
     text = records.read_text(row.value)
     waiting = records.waiting_key(person.identity, installation, text.clock, message_id)
+    if (yield from load_one(draft, waiting)) is not None:
+        return
     draft.rely(waiting, None)
     draft.write(waiting, b"")
     if text.peer == person.identity:

@@ -173,7 +173,7 @@ def _give_up_openings(
             advance(person, ref, Cause.REFUSED if state is State.OPENING else Cause.OUTDATED)
             let_rest(draft, ref, moment)
         if outdated or ref.mechanism != choice:
-            plan_repeat(draft, ref, moment)
+            plan_repeat(draft, person, device, ref, moment)
 
 
 def _contradiction(person: Person, device: records.PeerDevice) -> NegotiationTrouble:
@@ -245,7 +245,7 @@ def _keep_advert(
     device = device_of(person, advert.device.installation)
     before = advert_of(device, mechanism) if device is not None else None
     static = _static_of(before.traits) if before is not None else None
-    note_advert(draft, person, mechanism, advert)
+    note_advert(draft, person, mechanism, advert, moment)
     news = person.changed
     if device is not None and before is not None and static is not None and static != _static_of(before.traits):
         device.new_static = True

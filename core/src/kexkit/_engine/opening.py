@@ -10,7 +10,6 @@ from kexkit._engine.attaching import ask_for_confirmation, confirmation_alone
 from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
 from kexkit._engine.frames import Sealed, flights
-from kexkit._engine.lingering import say_again
 from kexkit._engine.negotiating import answered_offer, failed, names_of
 from kexkit._engine.peers import (
     Person,
@@ -21,6 +20,7 @@ from kexkit._engine.peers import (
     ensure_device,
     follow,
     plan_repeat,
+    repeat_after_end,
     to_advert,
 )
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
@@ -33,7 +33,6 @@ from kexkit._wire import mvds
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening, Plain, Step
 from kexkit.errors import Limit, MechanismMissing, NotMine, PolicyRefused, Refusal
-from kexkit.limits import PURGE_BATCH
 
 
 def open_frame(
@@ -97,8 +96,7 @@ def progress(
     came = yield from hear(draft, talk, step.plain, setting, moment)
     came.answers[:0] = flights(device.installation, talk.exchange, step)
     if after is None:
-        if ref.ours and ref.confirming == Confirming.ASKING:
-            yield from say_again(draft, person, device.installation, ref.id, PURGE_BATCH)
+        repeat_after_end(draft, person, device, ref, moment)
         advance(person, ref, Cause.ENDED)
         if ref.ours and state is State.OPENING and setting.negotiates:
             failed(draft, device, person.identity, moment)
@@ -122,7 +120,7 @@ def _worn_out(draft: Draft, talk: Talk, moment: Moment) -> None:
     """It seals no more, so another begins. If they never answered, perhaps they never had it: what was said in it is
     said again, and whoever has it already knows its id."""
     if talk.ref.ours and talk.ref.confirming == Confirming.ASKING:
-        plan_repeat(draft, talk.ref, moment)
+        plan_repeat(draft, talk.person, talk.device, talk.ref, moment)
     awaken(draft, talk.person.identity, moment)
 
 

@@ -14,7 +14,7 @@ from kexkit._transitions import Cause, State
 from kexkit._wire.offers import read
 from kexkit.api import Advert, Device, KeyExchange, Versioned
 from kexkit.events import OfferSeen
-from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER, QUIET_MS, SESSIONS_PER_DEVICE, TARGETS
+from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER, QUIET_MS, RESTING_MS, SESSIONS_PER_DEVICE, TARGETS
 
 NS_IN_MS = 1_000_000
 LATEST = 2**63 - 1
@@ -112,7 +112,7 @@ def to_advert(identity: bytes, device: records.PeerDevice, stored: records.PeerA
     )
 
 
-def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert) -> None:
+def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert, moment: Moment) -> None:
     """Keep it if it is the newest by (epoch, issued); older ones change nothing. A higher epoch outdates sessions."""
     device = ensure_device(person, advert.device.installation)
     if device is None:
@@ -127,7 +127,9 @@ def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert) ->
     elif epoch > known.epoch:
         for ref in device.sessions:
             if ref.mechanism == mechanism and ref.epoch < epoch and ref.state != State.OPENING:
-                ref.state = transitions.after(State(ref.state), Cause.OUTDATED)
+                if advance(person, ref, Cause.OUTDATED):
+                    ref.since = moment.now
+                    draft.write(records.rest_timer(moment.now + QUIET_MS, ref.id), b"")
     known.public = advert.public
     known.epoch = epoch
     known.issued = issued
@@ -190,6 +192,7 @@ def add_session(
         displaced = yield from live(draft, oldest.id)
         if displaced is not None:
             end(draft, mechanism, displaced, moment)
+        repeat_after_end(draft, person, device, oldest, moment)
         same.remove(oldest)
         device.sessions.remove(oldest)
     person.changed = True
@@ -244,10 +247,23 @@ def awaken(draft: Draft, identity: bytes, moment: Moment) -> None:
 
 
 def let_rest(draft: Draft, ref: records.SessionRef, moment: Moment) -> None:
-    """It seals no more: it goes once nothing has come in it for long."""
-    draft.write(records.timer_key(moment.now + QUIET_MS, records.Timer.QUIET, ref.id), b"")
+    """It seals no more: it goes once nothing has come in it for long, and at the latest when its timer says."""
+    draft.write(records.rest_timer(moment.now + QUIET_MS, ref.id, moment.now + RESTING_MS), b"")
 
 
-def plan_repeat(draft: Draft, ref: records.SessionRef, moment: Moment) -> None:
+def plan_repeat(
+    draft: Draft, person: Person, device: records.PeerDevice, ref: records.SessionRef, moment: Moment
+) -> None:
     """What was said in it, and the peer has not confirmed to hear, is sealed anew in the next."""
-    draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, ref.id), b"")
+    whose = records.device_reference(person.identity, device.installation)
+    draft.write(records.timer_key(moment.now, records.Timer.REQUEUE, whose + ref.id), b"")
+
+
+def repeat_after_end(
+    draft: Draft, person: Person, device: records.PeerDevice, ref: records.SessionRef, moment: Moment
+) -> None:
+    """The same for a session that has just ended without an answer: nothing of that is forgotten."""
+    refused = State(ref.state) in (State.REFUSED, State.FROZEN)
+    if ref.ours and (refused or ref.confirming == Confirming.ASKING):
+        draft.remove(records.timer_key(moment.now, records.Timer.PURGE_UNCONFIRMED, ref.id))
+        plan_repeat(draft, person, device, ref, moment)

@@ -79,7 +79,7 @@ def _make_it_the_only_choice(draft: Draft, talk: Talk, setting: Setting, moment:
         _outdate(draft, talk, other, moment)
     for other in others:
         if other.confirming == Confirming.ASKING and other.texts:
-            plan_repeat(draft, other, moment)
+            plan_repeat(draft, talk.person, talk.device, other, moment)
 
 
 def _open(sessions: list[records.SessionRef]) -> list[records.SessionRef]:
@@ -119,7 +119,7 @@ def freeze(draft: Draft, talk: Talk, error: Refusal, heard: Heard, moment: Momen
     advance(talk.person, talk.ref, Cause.CONTRADICTED)
     if talk.ref.ours and talk.ref.confirming == Confirming.ASKING:
         failed(draft, talk.device, talk.person.identity, moment)
-        plan_repeat(draft, talk.ref, moment)
+        plan_repeat(draft, talk.person, talk.device, talk.ref, moment)
     talk.ref.confirming = Confirming.SETTLED
     draft.remove(records.confirm_key(talk.ref.id))
     let_rest(draft, talk.ref, moment)
@@ -139,5 +139,5 @@ def give_up(draft: Draft, talk: Talk, moment: Moment) -> None:
     talk.ref.since = moment.now
     talk.person.changed = True
     failed(draft, talk.device, talk.person.identity, moment)
-    plan_repeat(draft, talk.ref, moment)
+    plan_repeat(draft, talk.person, talk.device, talk.ref, moment)
     let_rest(draft, talk.ref, moment)

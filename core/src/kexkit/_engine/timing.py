@@ -50,7 +50,7 @@ def tick(
         yield from _expire_all(draft, moment)
         return draft.outcome(moment.now)
     if kind not in PLANNED or (yield from _is_due(draft, kind, due)):
-        yield from _work_off(draft, kind, reference, setting, moment, keys, channels_of)
+        yield from _work_off(draft, due, kind, reference, setting, moment, keys, channels_of)
     if key not in draft.put:
         draft.remove(key)
     return draft.outcome(moment.now)
@@ -72,6 +72,7 @@ def put_off(moment: Moment) -> Flow[Outcome]:
 
 def _work_off(
     draft: Draft,
+    due: int,
     kind: int,
     reference: bytes,
     setting: Setting,
@@ -107,7 +108,7 @@ def _work_off(
     elif kind == records.Timer.ASIDE_EXPIRY:
         yield from expire_aside(draft, reference, moment)
     elif kind in NEGOTIATIONS:
-        yield from _negotiate(draft, kind, reference, setting, moment, keys)
+        yield from _negotiate(draft, due, kind, reference, setting, moment, keys)
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise:
         yield from renew(draft, setting, moment)  # after a long sleep both are due: others wait for the new one
         yield from advertise(draft, setting, moment, keys)
@@ -115,14 +116,14 @@ def _work_off(
 
 
 def _negotiate(
-    draft: Draft, kind: int, reference: bytes, setting: Setting, moment: Moment, keys: TopicKeys
+    draft: Draft, due: int, kind: int, reference: bytes, setting: Setting, moment: Moment, keys: TopicKeys
 ) -> Flow[None]:
     if kind == records.Timer.OFFER_EXPIRY:
         yield from forget_offered(draft, reference, setting)
     elif kind == records.Timer.CONFIRM:
         yield from confirm_again(draft, reference, setting, moment, keys)
     elif kind == records.Timer.QUIET:
-        yield from end_if_quiet(draft, reference, setting, moment)
+        yield from end_if_quiet(draft, reference, setting, moment, due=due)
     elif kind == records.Timer.WITHHELD_EXPIRY:
         yield from expire_withheld(draft, reference)
     elif kind == records.Timer.REQUEUE:
