@@ -7,7 +7,18 @@ import os
 from pathlib import Path
 
 import pytest
-from kexkit import STRICT, Consent, Downgrade, FirstFlight, NegotiationTrouble, OfferShrunk, Policy, Waiting, errors
+from kexkit import (
+    STRICT,
+    CloneSuspected,
+    Consent,
+    Downgrade,
+    FirstFlight,
+    NegotiationTrouble,
+    OfferShrunk,
+    Policy,
+    Waiting,
+    errors,
+)
 from kexkit.errors import InvalidInput
 from kexkit_cli.invocation import Invocation
 from kexkit_cli.opening import policy_of
@@ -164,6 +175,10 @@ def test_events_of_a_negotiation_are_objects_for_programs() -> None:
     shrunk = OfferShrunk(PEER, "one", ("x3dh/1", "noise-xx/1"))
     assert in_words(shrunk, "alice") == "A device of alice no longer offers x3dh/1, noise-xx/1."
     assert as_object(shrunk, "alice")["event"] == "shrunk"
+    for ours, whose in ((True, "This device"), (False, "A device of alice")):
+        clone = CloneSuspected(PEER, "one", "healing-noise-xk1/1", bytes(32), ours, "Why.")
+        assert in_words(clone, "alice").startswith(f"{whose} may exist twice")
+        assert (as_object(clone, "alice")["event"], as_object(clone, "alice")["ours"]) == ("clone", ours)
     trouble = as_object(NegotiationTrouble(PEER, "one", "x3dh/1", "OfferRollback", "why"), "alice")
     assert (trouble["event"], trouble["cause"], trouble["reason"]) == ("negotiation", "OfferRollback", "why")
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kexkit.contact import ContactCode, parse_contact_code
     from kexkit.errors import KexkitError
     from kexkit.events import (
+        CloneSuspected,
         Delivery,
         DeliveryChanged,
         Event,
@@ -68,6 +69,7 @@ _HOME = {
     "kexkit.contact": ("ContactCode", "parse_contact_code"),
     "kexkit.errors": ("KexkitError",),
     "kexkit.events": (
+        "CloneSuspected",
         "Delivery",
         "DeliveryChanged",
         "Event",
@@ -110,6 +112,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "STRICT",
     "WITHOUT_FORWARD_SECRECY",
+    "CloneSuspected",
     "Consent",
     "Contact",
     "ContactCode",

@@ -176,6 +176,24 @@ class NegotiationTrouble:
 
 
 @frozen
+class CloneSuspected:
+    """A session shows that one of its ends exists twice: a device was copied, its store put back, or its keys stolen.
+
+    Told once for each session, by mechanisms that can know it, and only of signs that nobody makes without keys of the
+    session. What came was refused; nothing else is done. Ask the person, end the session (`Node.end_sessions`), and set
+    up the copied device anew."""
+
+    peer: bytes
+    installation: str
+    """the peer's device with which the session is"""
+    mechanism: str
+    session_id: bytes
+    ours: bool
+    """True: it is our end that exists twice, or the peer, who holds the keys too, pretends so"""
+    reason: str
+
+
+@frozen
 class FrameRefused:
     """Something that came was refused; nothing changed. `cause` is coarse on purpose."""
 
@@ -211,6 +229,7 @@ Event: TypeAlias = (
     | OfferSeen
     | OfferShrunk
     | NegotiationTrouble
+    | CloneSuspected
     | FrameRefused
     | TransportTrouble
     | EventsMissed

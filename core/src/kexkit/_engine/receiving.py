@@ -13,6 +13,7 @@ from hashlib import sha256
 from kexkit import _records as records
 from kexkit._engine.bare import receive_bare
 from kexkit._engine.chatting import unreadable_event
+from kexkit._engine.cloning import tell_of_clone
 from kexkit._engine.negotiating import DAY_MS
 from kexkit._engine.noting import note_bundles, note_offers
 from kexkit._engine.opening import open_frame
@@ -38,6 +39,7 @@ from kexkit._wire.protocol_message import ProtocolMessage, parse
 from kexkit._wire.topics import PUBSUB_DEFAULT
 from kexkit.api import Device, Envelope, KeyExchange, value
 from kexkit.errors import (
+    Cloned,
     Forged,
     KexkitError,
     Limit,
@@ -211,6 +213,8 @@ def _refused(
     if sender == setting.me.identity and isinstance(refusal, NotForThisDevice):
         return draft.outcome()  # a copy for other devices of ours
     draft.events.append(FrameRefused(str(refusal), sender))
+    if isinstance(refusal, Cloned):
+        yield from tell_of_clone(draft, refusal)
     placed = not isinstance(refusal, (Replayed, Malformed, PolicyRefused, NotForThisDevice))
     if sender is not None and sender != setting.me.identity and placed:
         if (yield from seen_before(draft, envelope, moment, days=SEEN_DAYS)):

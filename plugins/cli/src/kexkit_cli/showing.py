@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from kexkit import (
+    CloneSuspected,
     Contact,
     Delivery,
     DeliveryChanged,
@@ -40,6 +41,7 @@ KINDS = {
     OfferSeen: "offer",
     OfferShrunk: "shrunk",
     NegotiationTrouble: "negotiation",
+    CloneSuspected: "clone",
     PeerMet: "met",
     TransportTrouble: "trouble",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kexkit import Consent, NegotiationTrouble, OfferShrunk, Waiting
+from kexkit import CloneSuspected, Consent, NegotiationTrouble, OfferShrunk, Waiting
 
 CONSENTS: Final = {consent.name.lower(): consent for consent in Consent}
 """as they are typed: 'weaker', 'bare', 'again', 'release'"""
@@ -36,10 +36,13 @@ def remedy(event: Waiting | NegotiationTrouble, command: str) -> str:
     return f"If texts were kept back with it, this shows them: {release}"
 
 
-def in_words(event: NegotiationTrouble | OfferShrunk, name: str) -> str:
+def in_words(event: NegotiationTrouble | OfferShrunk | CloneSuspected, name: str) -> str:
     """What stands in it comes from core, but for names of mechanisms: those are the peer's, and checked there."""
     if isinstance(event, OfferShrunk):
         return f"A device of {name} no longer offers {', '.join(event.gone)}."
+    if isinstance(event, CloneSuspected):
+        whose = "This device" if event.ours else f"A device of {name}"
+        return f"{whose} may exist twice, as a copy or with stolen keys. {event.reason} Ask {name}, by another way."
     if not event.mechanism:
         return f"An offer of {name} cannot be used: {event.reason}"
     return f"Negotiating with {name} over {event.mechanism}: {event.reason}"

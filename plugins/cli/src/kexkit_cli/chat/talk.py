@@ -7,6 +7,7 @@ from collections import Counter
 
 import anyio
 from kexkit import (
+    CloneSuspected,
     Contact,
     Delivery,
     DeliveryChanged,
@@ -223,7 +224,7 @@ class Talk:
             self._delivered(event)
         elif isinstance(event, TransportTrouble):
             self._offline(event)
-        elif isinstance(event, (Waiting, SessionOpened, NegotiationTrouble, OfferShrunk)):
+        elif isinstance(event, (Waiting, SessionOpened, NegotiationTrouble, OfferShrunk, CloneSuspected)):
             if ours:
                 self._negotiation(event)
         elif isinstance(event, PeerMet) and not ours:
@@ -231,7 +232,7 @@ class Talk:
         elif isinstance(event, EventsMissed):
             await self._catch_up()
 
-    def _negotiation(self, event: Waiting | SessionOpened | NegotiationTrouble | OfferShrunk) -> None:
+    def _negotiation(self, event: Waiting | SessionOpened | NegotiationTrouble | OfferShrunk | CloneSuspected) -> None:
         if isinstance(event, Waiting):
             if event.reason != self._waiting:
                 self._waiting = event.reason

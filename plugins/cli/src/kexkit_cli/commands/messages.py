@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import click
 from kexkit import (
+    CloneSuspected,
     Delivery,
     Event,
     NegotiationTrouble,
@@ -176,7 +177,7 @@ class _Listening:
             self.console.raw(_line(event, await names.of(peer) if peer else "?", self.console) + "\n")
         if isinstance(event, TransportTrouble):
             self.console.note(trouble_in_words(event))
-        elif isinstance(event, (NegotiationTrouble, OfferShrunk)):
+        elif isinstance(event, (NegotiationTrouble, OfferShrunk, CloneSuspected)):
             self.console.note(await self._of_negotiation(event, node, names))
         elif isinstance(event, SessionOpened):
             said = f"Both ends have confirmed a session over {event.mechanism}"
@@ -186,9 +187,11 @@ class _Listening:
             self.unreadable += isinstance(event, Unreadable)
             await node.ack(event)
 
-    async def _of_negotiation(self, event: NegotiationTrouble | OfferShrunk, node: Node, names: Names) -> str:
+    async def _of_negotiation(
+        self, event: NegotiationTrouble | OfferShrunk | CloneSuspected, node: Node, names: Names
+    ) -> str:
         words = in_words(event, await names.of(event.peer))
-        if isinstance(event, OfferShrunk):
+        if not isinstance(event, NegotiationTrouble):
             return words
         with suppress(UnknownPeer):
             contact = await node.contact(event.peer)
