@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from attrs import define
+from attrs import define, evolve
 from kexkit.api import Session
 from kexkit.errors import Refusal
 from kexkit.testing.key_exchange_party import Party, Sent
 from kexkit.testing.pair import Pair
 from kexkit_noise import offers
+from kexkit_noise.answering import answer
 from kexkit_noise.exchange import NoiseExchange
 from kexkit_noise.mechanisms import MECHANISMS
 from kexkit_noise.offers import OwnStatic
+from kexkit_noise.sessions import Running
 
 PSK = bytes(range(100, 132))
 NAMES = tuple(MECHANISMS)
+SENDS_STATIC = [name for name in NAMES if "k1k1" not in name]
+"""names whose third message says who the initiator is"""
+TELLS_STATIC = [name for name in NAMES if "xx" in name]
+"""names whose second message says who the responder is"""
 DAY_MS = 24 * 3600 * 1000
 S = TypeVar("S")
 
@@ -82,3 +88,19 @@ def refused(act: Callable[[], object]) -> Refusal | None:
     except Refusal as refusal:
         return refusal
     return None
+
+
+def nobody_is_believed(pair: Pair) -> None:
+    for party in (pair.alice, pair.bob):
+        for session in party.sessions.values():
+            assert not isinstance(session, Running), "a session opened"
+
+
+def answer_of(pair: Pair, first: Sent, own: OwnStatic) -> Sent:
+    """What Carol answers in Bob's place: she knows his offer, hence bind and tag."""
+    bobs = pair.bob.issued[0]
+    opening = evolve(pair.bob.opening(None, bobs.bind), hint=b"")
+    ours = MECHANISMS[pair.alice.exchange.name]
+    psk = mechanism(ours.name).psk
+    step = answer(ours, first.frame, opening, own, psk, pair.carol.context)
+    return Sent(pair.carol.me, None, step.frames[0], step.to)
