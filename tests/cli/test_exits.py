@@ -21,6 +21,7 @@ EXPECTED = {
     errors.LocalError: 1,
     errors.InvalidInput: 2,
     errors.UnknownPeer: 3,
+    errors.UnknownDevice: 3,
     errors.NodeClosed: 1,
     errors.PolicyRefused: 7,
     errors.NoCommonMechanism: 7,

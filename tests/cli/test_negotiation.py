@@ -13,9 +13,11 @@ from kexkit import (
     Consent,
     Downgrade,
     FirstFlight,
+    InstallationSkipped,
     NegotiationTrouble,
     OfferShrunk,
     Policy,
+    Skip,
     Waiting,
     errors,
 )
@@ -140,7 +142,7 @@ def test_killing_the_relay_and_one_of_two_in_a_handshake_and_after_it_loses_and_
         ("Unconfirmed", "bare"),
         ("NegotiationFailed", "again"),
         ("StaticChanged", "static"),
-        ("OfferMissing", None),
+        ("OfferMissing", "code"),
         ("", None),
     ],
 )
@@ -181,6 +183,25 @@ def test_events_of_a_negotiation_are_objects_for_programs() -> None:
         assert (as_object(clone, "alice")["event"], as_object(clone, "alice")["ours"]) == ("clone", ours)
     trouble = as_object(NegotiationTrouble(PEER, "one", "x3dh/1", "OfferRollback", "why"), "alice")
     assert (trouble["event"], trouble["cause"], trouble["reason"]) == ("negotiation", "OfferRollback", "why")
+
+
+@pytest.mark.parametrize(
+    ("why", "cause", "advised"),
+    [
+        (Skip.FLOOR, "DowngradeNeedsConsent", "/consent weaker"),
+        (Skip.MISSING, "OfferMissing", "/consent code"),
+        (Skip.POLICY, "Unconfirmed", "/consent bare"),
+        (Skip.FAILED, "NegotiationFailed", "/consent again"),
+        (Skip.NOT_NEWEST, "", "kexkit forget"),
+        (Skip.POLICY, "MechanismMissing", ""),
+    ],
+)
+def test_a_device_that_is_left_out_is_named_with_why_and_what_to_do(why: Skip, cause: str, advised: str) -> None:
+    event = InstallationSkipped(PEER, "one\x1b[31m", why, cause, "It is so.", "core's advice")
+    assert in_words(event, "alice") == "Device one\u241b[31m of alice is left out: It is so."
+    assert remedy(event, "/consent {}").endswith(advised)
+    told = as_object(event, "alice")
+    assert (told["event"], told["why"], told["cause"]) == ("skipped", why.name.lower(), cause)
 
 
 def test_every_consent_has_a_word() -> None:

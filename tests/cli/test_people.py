@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from kexkit import Contact, Node
+from attrs import evolve
+from kexkit import Contact, Node, parse_contact_code
+from kexkit.contact import Pin
 from kexkit.errors import InvalidInput, UnknownPeer
 from kexkit_cli.limits import CODE_BYTES
-from kexkit_cli.people import find
+from kexkit_cli.people import find, worth_of
 
 from tests.cli.conftest import Invoke, write_config
 
@@ -159,6 +161,75 @@ def test_what_is_common_is_what_both_allow_in_our_order(invoke: Invoke, codes: d
     write_config(home, "default", 'mechanisms = ["noise-xx/1"]\nforward_secrecy = false\n')
     assert "in common: nothing that is allowed here" in invoke("add", codes["bob"]).out
     assert invoke("send", "bob", "hello", "--relay", "ws://127.0.0.1:9").code == 7
+
+
+@pytest.mark.parametrize(
+    ("in_use", "said"),
+    [
+        (("x3dh/1",), "over x3dh/1"),
+        (("x3dh/1", "psk@a.example/1"), "over x3dh/1, the weakest in use (also psk@a.example/1)"),
+    ],
+)
+def test_a_chat_is_shown_by_the_weakest_mechanism_in_use(in_use: tuple[str, ...], said: str) -> None:
+    assert worth_of(evolve(known("bob", "02" * 33), in_use=in_use)) == said
+
+
+# --- devices ---------------------------------------------------------------------------------------------------------
+
+PHANTOM = "00000000-0000-4000-8000-000000000001"
+
+
+def naming(code: str, *installations: str) -> str:
+    """The code as somebody else may hand it over: nobody signs which devices it pins."""
+    parsed = parse_contact_code(code)
+    return evolve(parsed, pins=tuple(Pin(each, 5) for each in installations)).to_text()
+
+
+def test_devices_are_listed_with_what_is_known_of_them(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", naming(codes["bob"], PHANTOM), "--name", "bob")
+    told = invoke("devices", "bob", "--json").json
+    known = {device["installation"]: device for device in told["devices"]}
+    assert (told["name"], told["in_use"], len(known)) == ("bob", [], 2)
+    phantom = known.pop(PHANTOM)
+    assert [phantom[each] for each in ("seen", "signed", "by_code", "skipped")] == [False, False, True, "missing"]
+    (real,) = known.values()
+    assert [real[each] for each in ("seen", "signed", "by_code", "skipped")] == [True, True, False, None]
+    assert real["mechanisms"] == BOTH
+    shown = invoke("devices", "bob").out.splitlines()
+    assert f"{PHANTOM}  -  left out: A contact code says that the device makes offers" in "\n".join(shown)
+    assert any(line.endswith("nothing begun yet") for line in shown)
+    invoke("add", identity(invoke, "dave"), "--name", "dave")
+    ran = invoke("devices", "dave")
+    assert (ran.out, "No device of dave is known yet" in ran.err) == ("", True)
+
+
+def test_what_only_a_code_says_is_lifted_by_consent(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", naming(codes["bob"], PHANTOM), "--name", "bob")
+    assert invoke("consent", "bob", "code", "--json").json["count"] == 1
+    assert [one["signed"] for one in invoke("devices", "bob", "--json").json["devices"]] == [True]
+    assert "Nothing that is known of bob rests on a contact code alone" in invoke("consent", "bob", "code").out
+
+
+def test_a_device_is_forgotten_with_a_warning_where_it_was_protected(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", naming(codes["bob"], PHANTOM), "--name", "bob")
+    ran = invoke("forget", "bob", PHANTOM)
+    assert (ran.code, ran.out, ran.err) == (0, f"Forgotten: device {PHANTOM} of bob.\n", "")
+    (real,) = invoke("devices", "bob", "--json").json["devices"]
+    ran = invoke("forget", "bob", real["installation"][:8])
+    assert (ran.code, "protected it against downgrade" in ran.err) == (0, True)
+    assert invoke("devices", "bob", "--json").json["devices"] == []
+    invoke("add", codes["bob"])
+    told = invoke("forget", "bob", real["installation"], "--json").json
+    assert (told["device"], told["protected"]) == (real["installation"], True)
+
+
+def test_only_one_device_that_is_known_is_forgotten(invoke: Invoke, codes: dict[str, str]) -> None:
+    invoke("add", naming(codes["bob"], PHANTOM, PHANTOM[:-1] + "2"), "--name", "bob")
+    for wanted, code in (("nothing", 3), ("00000000-", 2), ("", 2), ("\x1b[31m", 3)):
+        ran = invoke("forget", "bob", wanted)
+        assert (ran.code, "\x1b" in ran.err) == (code, False), wanted
+    assert invoke("forget", "carol", PHANTOM).code == 3
+    assert len(invoke("devices", "bob", "--json").json["devices"]) == 3
 
 
 @pytest.mark.parametrize("what", ["weaker", "bare", "again", "static"])

@@ -23,6 +23,8 @@ COMMANDS = {
     "contact": ("profile", "contact", "Your contact code, to hand to whoever shall write to you."),
     "add": ("people", "add", "Add a contact from their code."),
     "contacts": ("people", "contacts", "List the people known here."),
+    "devices": ("devices", "devices", "List the devices of somebody you know."),
+    "forget": ("devices", "forget", "Forget a device that is gone."),
     "consent": ("people", "consent", "Decide where a negotiation waits for you."),
     "send": ("messages", "send", "Send one text."),
     "listen": ("messages", "listen", "Print what comes, and acknowledge it."),

@@ -55,7 +55,7 @@ MEANING = {
     Exit.OK: "done",
     Exit.FAILURE: "failure: the sentence on stderr says which",
     Exit.USAGE: "wrong usage, or an argument or setting that cannot be read",
-    Exit.NOT_FOUND: "no such profile, or no such peer",
+    Exit.NOT_FOUND: "no such profile, peer, or device",
     Exit.NOT_CONFIRMED: "not confirmed in time: it has not left yet, or nothing came",
     Exit.UNREADABLE: "a message came that could not be decrypted",
     Exit.UNTRUSTED: "an identity is not what it should be, or a signature does not verify",

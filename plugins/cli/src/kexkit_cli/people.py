@@ -26,6 +26,12 @@ def label(contact: Contact) -> str:
     return safe(contact.name) if contact.name else short(contact.identity)
 
 
+def worth_of(contact: Contact) -> str:
+    """Over what texts to their devices leave now: the weakest is what the chat is worth."""
+    weakest, *others = contact.in_use
+    return f"over {weakest}" + (f", the weakest in use (also {', '.join(others)})" if others else "")
+
+
 def consenting(invocation: Invocation, contact: Contact) -> str:
     """The command that consents for them, with '{}' for what."""
     profile = "" if invocation.profile == DEFAULT_PROFILE else f" --profile {invocation.profile}"

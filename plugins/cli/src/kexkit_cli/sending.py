@@ -9,6 +9,7 @@ from kexkit import (
     DeliveryChanged,
     Event,
     EventsMissed,
+    InstallationSkipped,
     NegotiationTrouble,
     Node,
     Sent,
@@ -49,6 +50,8 @@ class Progress:
         elif isinstance(event, NegotiationTrouble) and event.peer == sent.peer:
             said = f"{in_words(event, self.name)} {remedy(event, self.consenting)}"
             self.told.append(said)
+        elif isinstance(event, InstallationSkipped) and event.peer == sent.peer:
+            self.told.append(f"{in_words(event, self.name)} {remedy(event, self.consenting)}".rstrip())
 
 
 async def follow(node: Node, sent: Sent, seconds: float, progress: Progress) -> None:

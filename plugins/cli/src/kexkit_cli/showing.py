@@ -12,6 +12,7 @@ from kexkit import (
     DeliveryChanged,
     Event,
     Guarantee,
+    InstallationSkipped,
     NegotiationTrouble,
     Node,
     OfferSeen,
@@ -19,6 +20,7 @@ from kexkit import (
     PeerMet,
     Question,
     SessionOpened,
+    Skip,
     StoredText,
     TextReceived,
     TransportTrouble,
@@ -37,6 +39,7 @@ KINDS = {
     Question: "question",
     DeliveryChanged: "delivery",
     Waiting: "waiting",
+    InstallationSkipped: "skipped",
     SessionOpened: "session",
     OfferSeen: "offer",
     OfferShrunk: "shrunk",
@@ -104,6 +107,8 @@ def _plain(value: Any) -> Any:
         return value.hex()
     if isinstance(value, Delivery):
         return value.value
+    if isinstance(value, Skip):
+        return value.name.lower()
     if isinstance(value, Guarantee):
         return guarantee_names(value)
     return value

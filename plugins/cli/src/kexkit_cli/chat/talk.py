@@ -13,6 +13,7 @@ from kexkit import (
     DeliveryChanged,
     Event,
     EventsMissed,
+    InstallationSkipped,
     NegotiationTrouble,
     OfferShrunk,
     PeerMet,
@@ -30,7 +31,7 @@ from kexkit_cli.exits import Exit, NotConfirmed
 from kexkit_cli.limits import PARTING_SECONDS
 from kexkit_cli.negotiating import common
 from kexkit_cli.opening import Opened
-from kexkit_cli.people import check_name_is_free, label, short
+from kexkit_cli.people import check_name_is_free, label, short, worth_of
 from kexkit_cli.profiles import checked_name
 from kexkit_cli.safe_text import safe
 from kexkit_cli.showing import Names
@@ -43,7 +44,7 @@ HELP = """\
 /who         who they are
 /code        your contact code
 /answer TEXT answers a question of the key exchange
-/consent weaker, bare, again, static or release: decides where a negotiation waits for you
+/consent weaker, bare, again, static, code or release: decides where a negotiation waits for you
 //...        a line that begins with a slash; Alt-Enter breaks a line
 Marks: · on its way, ✓ the relay has it, ! without forward secrecy, ↑ written before what stands above"""
 WEAK = (
@@ -98,6 +99,7 @@ class Talk:
         contact = self._contact
         both = common(contact, self._work.exchanges, self._work.policy)
         over = f"over {' or '.join(both)}" if both else "once their keys are found"
+        over = worth_of(contact) if contact.in_use else over
         who = f"{self._name} ({short(contact.identity)}…)" if contact.name else f"{short(contact.identity)}…"
         self._face.notice(f"You talk with {who}, {over}. /help tells more, Ctrl-D leaves.")
         if not contact.added:
@@ -171,7 +173,8 @@ class Talk:
     async def _tell_who(self) -> None:
         contact = self._contact = await self._node.contact(self._contact.identity)
         offers = ", ".join(contact.mechanisms) or "nothing known yet"
-        self._face.notice(f"{self._name}: {contact.identity.hex()}. Their devices offer: {offers}.")
+        worth = f" Texts leave {worth_of(contact)}." if contact.in_use else ""
+        self._face.notice(f"{self._name}: {contact.identity.hex()}. Their devices offer: {offers}.{worth}")
 
     async def _rename(self, name: str) -> None:
         """And add them, if nobody has."""
@@ -224,7 +227,9 @@ class Talk:
             self._delivered(event)
         elif isinstance(event, TransportTrouble):
             self._offline(event)
-        elif isinstance(event, (Waiting, SessionOpened, NegotiationTrouble, OfferShrunk, CloneSuspected)):
+        elif isinstance(
+            event, (Waiting, SessionOpened, NegotiationTrouble, OfferShrunk, CloneSuspected, InstallationSkipped)
+        ):
             if ours:
                 self._negotiation(event)
         elif isinstance(event, PeerMet) and not ours:
@@ -232,7 +237,10 @@ class Talk:
         elif isinstance(event, EventsMissed):
             await self._catch_up()
 
-    def _negotiation(self, event: Waiting | SessionOpened | NegotiationTrouble | OfferShrunk | CloneSuspected) -> None:
+    def _negotiation(
+        self,
+        event: Waiting | SessionOpened | NegotiationTrouble | OfferShrunk | CloneSuspected | InstallationSkipped,
+    ) -> None:
         if isinstance(event, Waiting):
             if event.reason != self._waiting:
                 self._waiting = event.reason
@@ -242,7 +250,9 @@ class Talk:
             self._met = True
             self._face.notice(f"Both ends have confirmed: the session over {event.mechanism} is open.")
         else:
-            advice = remedy(event, CONSENTING) if isinstance(event, NegotiationTrouble) else ""
+            advice = ""
+            if isinstance(event, (NegotiationTrouble, InstallationSkipped)):
+                advice = remedy(event, CONSENTING)
             self._face.notice(f"{in_words(event, self._name)} {advice}".rstrip())
 
     async def _hear(self, event: TextReceived | Unreadable) -> None:

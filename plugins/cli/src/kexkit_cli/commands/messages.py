@@ -12,6 +12,7 @@ from kexkit import (
     CloneSuspected,
     Delivery,
     Event,
+    InstallationSkipped,
     NegotiationTrouble,
     Node,
     OfferShrunk,
@@ -177,7 +178,7 @@ class _Listening:
             self.console.raw(_line(event, await names.of(peer) if peer else "?", self.console) + "\n")
         if isinstance(event, TransportTrouble):
             self.console.note(trouble_in_words(event))
-        elif isinstance(event, (NegotiationTrouble, OfferShrunk, CloneSuspected)):
+        elif isinstance(event, (NegotiationTrouble, OfferShrunk, CloneSuspected, InstallationSkipped)):
             self.console.note(await self._of_negotiation(event, node, names))
         elif isinstance(event, SessionOpened):
             said = f"Both ends have confirmed a session over {event.mechanism}"
@@ -188,10 +189,10 @@ class _Listening:
             await node.ack(event)
 
     async def _of_negotiation(
-        self, event: NegotiationTrouble | OfferShrunk | CloneSuspected, node: Node, names: Names
+        self, event: NegotiationTrouble | OfferShrunk | CloneSuspected | InstallationSkipped, node: Node, names: Names
     ) -> str:
         words = in_words(event, await names.of(event.peer))
-        if not isinstance(event, NegotiationTrouble):
+        if isinstance(event, (OfferShrunk, CloneSuspected)):
             return words
         with suppress(UnknownPeer):
             contact = await node.contact(event.peer)

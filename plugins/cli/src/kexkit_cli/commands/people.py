@@ -15,7 +15,7 @@ from kexkit_cli.invocation import Command, Invocation, of
 from kexkit_cli.limits import CODE_BYTES
 from kexkit_cli.negotiating import common
 from kexkit_cli.opening import Opened, opened
-from kexkit_cli.people import check_name_is_free, find, label, short
+from kexkit_cli.people import check_name_is_free, find, label, short, worth_of
 from kexkit_cli.profiles import checked_name
 from kexkit_cli.troubles import CONSENTS, consented
 
@@ -74,6 +74,7 @@ def described(contact: Contact, work: Opened) -> dict[str, Any]:
         "added": contact.added,
         "mechanisms": list(contact.mechanisms),
         "common": list(common(contact, work.exchanges, work.policy)),
+        "in_use": list(contact.in_use),
     }
 
 
@@ -104,7 +105,9 @@ async def _contacts(invocation: Invocation, console: Console) -> None:
         width = max((len(label(one)) for one in known), default=0)
         for one in known:
             stranger = "" if one.added else "  wrote to you, not added"
-            console.say(f"{label(one):{width}}  {short(one.identity)}…  {', '.join(one.mechanisms) or '-'}{stranger}")
+            worth = f"  now {worth_of(one)}" if one.in_use else ""
+            offers = ", ".join(one.mechanisms) or "-"
+            console.say(f"{label(one):{width}}  {short(one.identity)}…  {offers}{worth}{stranger}")
 
 
 @click.command(cls=Command)
@@ -119,6 +122,7 @@ def consent(context: click.Context, peer: str, what: str) -> None:
     bare     devices that make no offers (Status) may be written to though they confirm nothing
     again    what failed to begin is tried again at once
     static   devices that showed a new long-term key are theirs
+    code     what a contact code says of their devices, and nobody signed, is not true
     release  texts that came over refused sessions are shown
 
     What that sets free leaves, or is shown, with the next command that goes online.
