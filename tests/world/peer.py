@@ -115,6 +115,7 @@ class Peer:
         self.echoes: set[bytes] = set()
         self.transport = self.network.transport(self.name)
         self.topics: list[str] = []
+        self.left: list[str] = []
         self._look_at_everything()
 
     def _look_at_everything(self) -> None:
@@ -176,6 +177,9 @@ class Peer:
         at_once(self.writer._work())
         if self.doubts:
             self._look_at_everything()
+        if self.left:
+            left, self.left = self.left, []
+            self.perform(lambda: self.engine.leave(left))
         for operation in operations:
             if operation.error is not None:
                 raise operation.error
@@ -184,6 +188,11 @@ class Peer:
     def _committed(self, outcome: Outcome) -> None:
         self.told_once += outcome.events
         self.told_ever += outcome.events
+        self.left += outcome.left
+        if outcome.unheard:
+            self.engine.unlisten(outcome.unheard)
+            for topic in outcome.unheard:
+                self.transport.watches.pop(topic, None)
         if outcome.channels:
             self._watch(self.engine.listen(outcome.channels))
         for departure in outcome.leave:

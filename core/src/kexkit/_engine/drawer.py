@@ -186,9 +186,14 @@ def rehear(
     session_id: bytes = b"",
     offer: bytes = b"",
 ) -> None:
-    """Where BARE frames turn up becomes route rows. A place has one owner: a new one must be absent."""
+    """Where BARE frames turn up becomes route rows. A place has one owner: a new one must be absent. Whether a topic is
+    left to nobody is looked at after the commit."""
     if before is after:
         return
+    if before:
+        gone_from = {place.topic for place in before}
+        gone_from.difference_update(place.topic for place in after)
+        draft.left += tuple(gone_from)
     for gone in before - after:
         draft.remove(records.route_key(gone.topic, gone.tag))
     for new in after - before:
@@ -230,9 +235,11 @@ def end_stored(draft: Draft, session_id: bytes, setting: Setting, moment: Moment
             end(draft, mechanism, session, moment)
         return
     draft.rely(key, row)
-    for place, route in (yield from scan("route", limit=None)):
-        if records.read_route(route.value).session == session_id:
+    for place, row in (yield from scan("route", limit=None)):
+        route = records.read_route(row.value)
+        if route.session == session_id:
             draft.remove(place)
+            draft.left += (route.topic,)
     _clear(draft, mechanism, session_id, moment)
 
 

@@ -7,7 +7,7 @@ besides its setting is derived: which topics are listened to, and the keys of sy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kexkit import _records as records
 from kexkit._engine import consenting, forgetting, noting, offering, receiving, sending, timing
@@ -32,12 +32,14 @@ class Engine:
         self.setting = setting
         self._keys = TopicKeys()
         self._channels: dict[str, tuple[Channel, ...]] = {}
+        self._leaving: set[str] = set()
 
     # --- topics ------------------------------------------------------------------------------------------------------
 
     def listen(self, channels: tuple[Channel, ...]) -> list[str]:
         """Remember channels after their commit; the topics that are new."""
         new = []
+        self._leaving.difference_update(channel.topic for channel in channels)
         for channel in channels:
             known = self._channels.get(channel.topic, ())
             if not known:
@@ -45,6 +47,12 @@ class Engine:
             if channel not in known:
                 self._channels[channel.topic] = (*known, channel)
         return new
+
+    def unlisten(self, topics: Iterable[str]) -> None:
+        """The same for topics where nobody listens any more."""
+        for topic in topics:
+            self._channels.pop(topic, None)
+            self._leaving.discard(topic)
 
     def channels_of(self, topic: str) -> tuple[Channel, ...]:
         return self._channels.get(topic, ())
@@ -63,7 +71,9 @@ class Engine:
         routes = yield from scan("route", limit=None)
         for _, row in routes:
             draft.channels.append(Channel(records.read_route(row.value).topic, "", symmetric=False, bare=True))
-        yield from _forget_cursors(draft)
+        heard = {channel.topic for channel in draft.channels}
+        draft.unheard = tuple(topic for topic in self._channels if topic not in heard)
+        yield from _forget_cursors(draft, heard)
         return draft.outcome()
 
     def _hear_people(self, draft: Draft, moment: Moment) -> Flow[None]:
@@ -171,7 +181,25 @@ class Engine:
         draft = Draft()
         yield from ()
         for topic, cursor in cursors.items():
-            draft.write(records.cursor_key(topic), cursor)
+            if topic in self._channels and topic not in self._leaving:  # what still comes elsewhere leaves no trace
+                draft.write(records.cursor_key(topic), cursor)
+        return draft.outcome()
+
+    def leave(self, topics: Iterable[str]) -> Flow[Outcome]:
+        """A session or an offer left these topics. Where no other listens, and no person may write to us, nothing is
+        watched any longer. Nothing but their routes is looked at: the first of each."""
+        draft = Draft()
+        for topic in topics:
+            channels = self._channels.get(topic)
+            if channels is None or not all(channel.bare for channel in channels):
+                continue
+            place = records.route_key(topic, b"")[1]
+            if (yield from scan("route", place, records.prefix_end(place), limit=1)):
+                self._leaving.discard(topic)
+                continue
+            draft.remove(records.cursor_key(topic))
+            draft.unheard += (topic,)
+            self._leaving.add(topic)
         return draft.outcome()
 
     def _one_copy_less(self, draft: Draft, message_id: bytes) -> Flow[None]:
@@ -201,9 +229,9 @@ class Engine:
         return LiveSession(exchange.restore(stored.snapshot), stored.mechanism, row.revision)
 
 
-def _forget_cursors(draft: Draft) -> Flow[None]:
+def _forget_cursors(draft: Draft, heard: set[str]) -> Flow[None]:
     """How far a topic was read that nobody here hears any more: sessions had topics of their own."""
-    heard = {channel.topic.encode() for channel in draft.channels}
+    kept = {topic.encode() for topic in heard}
     for key, _ in (yield from scan("cursor", limit=None)):
-        if key[1] not in heard:
+        if key[1] not in kept:
             draft.remove(key)

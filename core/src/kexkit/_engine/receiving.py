@@ -319,5 +319,6 @@ def retry_held(
     draft.events += attempt.events
     draft.sessions.update(attempt.sessions)
     draft.channels += attempt.channels
+    draft.left += attempt.left
     draft.leave += attempt.leave
     return key[1] + b"\x00"

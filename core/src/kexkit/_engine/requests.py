@@ -96,7 +96,7 @@ class Departure:
 class Draft:
     """An operation's effects while it is being worked out. It becomes an Outcome, or is forgotten."""
 
-    __slots__ = ("channels", "drop", "events", "given", "leave", "put", "sessions")
+    __slots__ = ("channels", "drop", "events", "given", "leave", "left", "put", "sessions", "unheard")
 
     def __init__(self) -> None:
         self.given: dict[Key, int] = {}
@@ -106,6 +106,8 @@ class Draft:
         self.sessions: dict[bytes, LiveSession | None] = {}
         self.channels: list[Channel] = []
         self.leave: list[Departure] = []
+        self.left: tuple[str, ...] = ()
+        self.unheard: tuple[str, ...] = ()
 
     def rely(self, key: Key, row: Versioned | None) -> None:
         """The decision rests on this row as it was read."""
@@ -121,7 +123,16 @@ class Draft:
 
     def outcome(self, result: object = None) -> Outcome:
         change = Change(self.given, self.put, frozenset(self.drop))
-        return Outcome(change, tuple(self.events), self.sessions, tuple(self.channels), tuple(self.leave), result)
+        return Outcome(
+            change,
+            tuple(self.events),
+            self.sessions,
+            tuple(self.channels),
+            tuple(self.leave),
+            result,
+            self.left,
+            self.unheard,
+        )
 
 
 def load(draft: Draft, *keys: Key) -> Flow[dict[Key, Versioned]]:
@@ -161,6 +172,10 @@ class Outcome:
     channels: tuple[Channel, ...] = ()
     leave: tuple[Departure, ...] = field(default=(), repr=False)
     result: object = field(default=None, repr=False)
+    left: tuple[str, ...] = ()
+    """topics where a session or an offer of ours listened, and does no more; another may"""
+    unheard: tuple[str, ...] = ()
+    """topics where nobody listens any more"""
 
     @property
     def writes(self) -> bool:

@@ -61,6 +61,9 @@ class Runtime:
         self._riders = anyio.Event()
         self._topics = anyio.Event()
         self._new_topics: list[str] = []
+        self._old_topics: set[str] = set()
+        self._still_watched: set[str] = set()
+        """topics that the transport failed to unwatch"""
         self._cursors: dict[str, bytes] | None = None
         self._had: list[Key] | None = None
         self._open = False
@@ -137,6 +140,10 @@ class Runtime:
         """The one place where anything that an operation did becomes visible."""
         for event in outcome.events:
             self._tell(event)
+        if outcome.left:
+            self._look_whether_left(outcome.left)
+        if outcome.unheard:
+            self._unlisten(outcome.unheard)
         if outcome.channels:
             self._new_topics += self.engine.listen(outcome.channels)
             self._topics.set()
@@ -190,6 +197,17 @@ class Runtime:
         self.writer.ride(flow)
         self._riders.set()
 
+    def _look_whether_left(self, topics: tuple[str, ...]) -> None:
+        self.writer.ride(lambda: self.engine.leave(topics))
+        self._riders.set()
+
+    def _unlisten(self, topics: tuple[str, ...]) -> None:
+        """Who listens there later is told of as new, and is watched for again: old topics have their turn first."""
+        self.engine.unlisten(topics)
+        self._old_topics.update(topics)
+        self._new_topics = [topic for topic in self._new_topics if topic not in self._old_topics]
+        self._topics.set()
+
     # --- tasks -------------------------------------------------------------------------------------------------------
 
     async def _let_riders_go(self) -> None:
@@ -225,14 +243,27 @@ class Runtime:
         await anyio.sleep(BACKOFF_FIRST_S)
 
     async def _watch(self) -> None:
-        """Listen to topics as they become known, from where they were left."""
+        """Listen to topics as they become known, from where they were left; and no more where nobody does."""
         while True:
-            if self._new_topics:
+            if self._old_topics or self._new_topics:
+                old, self._old_topics = self._old_topics | self._still_watched, set()
                 topics, self._new_topics = self._new_topics, []
+                await self._unwatch(old)
                 await self._persist(partial(self._watch_from_cursors, topics))
                 continue
             self._topics = anyio.Event()
             await self._topics.wait()
+
+    async def _unwatch(self, topics: set[str]) -> None:
+        """What still comes there does no harm, so a transport that fails to is asked again with the next."""
+        self._still_watched = set()
+        for chunk in batched(sorted(topics), WATCH_CHUNK):
+            try:
+                await self._transport.unwatch(chunk)
+            except Exception as failed:
+                error = failed if isinstance(failed, KexkitError) else foreign_failure(failed)
+                self._tell(TransportTrouble(str(error), 0.0))
+                self._still_watched.update(topic for topic in chunk if not self.engine.channels_of(topic))
 
     async def _watch_from_cursors(self, topics: list[str]) -> None:
         keys = [records.cursor_key(topic) for topic in topics]
