@@ -30,6 +30,7 @@ TWICE = "test_equal_randomness_gives_equal_steps_on_the_session_and_on_its_snaps
 FORWARD = "test_a_theft_does_not_open_what_was_opened_before_if_it_says_so"
 HEALING = "test_an_old_theft_does_not_open_what_comes_after_a_full_turn_if_it_says_so"
 SETTLED = "test_a_settled_session_gives_all_that_is_declared"
+TWIN = "test_that_an_end_exists_twice_is_said_only_of_a_copy_and_then_if_it_says_so"
 REPR = "test_a_repr_shows_no_secret"
 TRACE = "test_a_traceback_shows_no_secret_even_with_its_locals"
 STRANGER = "test_a_stranger_cannot_make_a_frame_that_opens_as_the_peers"

@@ -19,10 +19,11 @@ from kexkit.api import (
     Step,
     Wants,
 )
+from kexkit.errors import Cloned, Forged
 from kexkit_psk.exchange import Psk
 from kexkit_psk.session import GIVES, HEADER, STAMP, PskSession
 
-from tests.kits.faults import AGAIN_SAME, ALTERED, NOISE, ONCE, RESIZED, fault, turned_into
+from tests.kits.faults import AGAIN_SAME, ALTERED, NOISE, ONCE, RESIZED, TWIN, fault, turned_into
 from tests.kits.toy_ladder import AGAIN, Ladder, LadderSession
 from tests.kits.toy_ratchet import Ratchet, RatchetSession, decrypt
 
@@ -53,6 +54,24 @@ class leaves_its_tail_malleable(PskSession):
 
     def receive(self, frame: bytes, have: Have, *, ctx: Context) -> Step:
         return super().receive(frame[:-4], have, ctx=ctx)
+
+
+@fault(TWIN)
+class takes_a_repeated_frame_for_the_sign_of_a_copy(PskSession):
+    def receive(self, frame: bytes, have: Have, *, ctx: Context) -> Step:
+        try:
+            return super().receive(frame, have, ctx=ctx)
+        except Replayed:
+            raise Cloned(session=self.id) from None
+
+
+@fault(TWIN)
+class takes_a_garbled_text_under_a_true_header_for_the_sign_of_a_copy(PskSession):
+    def receive(self, frame: bytes, have: Have, *, ctx: Context) -> Step:
+        try:
+            return super().receive(frame, have, ctx=ctx)
+        except Forged:
+            raise Cloned(session=self.id) from None
 
 
 @fault(ONCE)

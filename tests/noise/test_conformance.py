@@ -7,6 +7,7 @@ from zlib import crc32
 
 import pytest
 from kexkit.api import Guarantee, Session
+from kexkit.testing.key_exchange_clones import Clones
 from kexkit.testing.key_exchange_kit import KeyExchangeKit
 from kexkit.testing.key_exchange_rules import ContractBroken
 from kexkit.testing.key_exchange_thefts import Thefts
@@ -23,19 +24,23 @@ def mechanism(name: str) -> NoiseExchange:
 
 class TestHealingXK1(KeyExchangeKit):
     make = staticmethod(lambda: mechanism("healing-noise-xk1/1"))
+    tells_clones = True
 
 
 class TestHealingXX(KeyExchangeKit):
     make = staticmethod(lambda: mechanism("healing-noise-xx/1"))
+    tells_clones = True
 
 
 class TestHealingK1K1(KeyExchangeKit):
     make = staticmethod(lambda: mechanism("healing-noise-k1k1/1"))
+    tells_clones = True
 
 
 class TestHealingXXpsk0(KeyExchangeKit):
     make = staticmethod(lambda: NoiseExchange("healing-noise-xxpsk0/1"))
     secret = PSK
+    tells_clones = True
 
 
 class TestXK1(KeyExchangeKit):
@@ -76,6 +81,16 @@ def summed(snapshot: bytes, protocol_id: int) -> bytes:
 
 class TestTheftsByOneWhoCanSumUp(Thefts):
     make = staticmethod(lambda: ThiefsNoise("healing-noise-xk1/1"))
+
+
+class PlainThatClaimsToTell(Clones):
+    make = staticmethod(lambda: mechanism("noise-xx/1"))
+    tells_clones = True
+
+
+def test_plain_noise_cannot_tell_a_copy_and_does_not_claim_to() -> None:
+    with pytest.raises(ContractBroken, match="the peer was not told"):
+        PlainThatClaimsToTell().test_that_an_end_exists_twice_is_said_only_of_a_copy_and_then_if_it_says_so()
 
 
 class StolenPlain(Thefts):

@@ -34,6 +34,9 @@ class KeyExchangeCase:
     """True only where a foreign wire format takes nonces from a counter: a state put back from a copy then seals two
     texts with one keystream, which is why kexkit's backups hold no sessions"""
 
+    tells_clones: bool = False
+    """True where a peer is told (`kexkit.errors.Cloned`) once two copies of a device have both answered it"""
+
     @staticmethod
     def make() -> KeyExchange:
         """The mechanism under test, configured. Called once for each device and restart."""

@@ -10,10 +10,11 @@ declare is not asked for, and no session may claim it. Settings for mechanisms t
 from __future__ import annotations
 
 from kexkit.testing.key_exchange_attacks import Impersonations, Refuses
+from kexkit.testing.key_exchange_clones import Clones
 from kexkit.testing.key_exchange_leaks import Leaks
 from kexkit.testing.key_exchange_talk import Talks
 from kexkit.testing.key_exchange_thefts import Thefts
 
 
-class KeyExchangeKit(Talks, Refuses, Impersonations, Thefts, Leaks):
+class KeyExchangeKit(Talks, Refuses, Impersonations, Thefts, Clones, Leaks):
     """All of them. Its tests need no fixture and no event loop, so they can also be called by hand."""
