@@ -36,6 +36,8 @@ async def test_every_method_of_a_closed_node_says_that_it_is_closed() -> None:
         closed.contacts,
         lambda: closed.history(contact),
         lambda: closed.delivery(bytes(32)),
+        lambda: closed.devices(contact),
+        lambda: closed.forget_device(contact, "x"),
         lambda: closed.ack(event),
     ):
         with pytest.raises((NodeClosed, Malformed)):
@@ -70,8 +72,15 @@ async def heard_once_more(alice: Node, bob: Node, contact: Any) -> Any:
         lambda node, peer: node.history(peer, before=2**64),
         lambda node, peer: node.delivery(b""),
         lambda node, peer: node.delivery(b"x" * 500),
+        lambda node, peer: node.devices(NOBODY),
+        lambda node, peer: node.devices(b"x" * 500),
+        lambda node, peer: node.forget_device(NOBODY, "x"),
+        lambda node, peer: node.forget_device(b"x" * 500, "x"),
+        lambda node, peer: node.forget_device(peer, ""),
+        lambda node, peer: node.forget_device(peer, "\ud800"),
+        lambda node, peer: node.forget_device(peer, None),
     ],
-    ids=range(20),
+    ids=range(27),
 )
 async def test_a_wrong_argument_is_a_typed_error_and_changes_nothing(call: Any) -> None:
     async with two_nodes() as pair:
@@ -89,6 +98,23 @@ async def test_a_wrong_argument_is_a_typed_error_and_changes_nothing(call: Any) 
 def settled(store: MemoryStore) -> object:
     """What no task of the node changes by itself meanwhile."""
     return {key: row for key, row in store.dump().items() if key[0] not in ("timer", "cursor", "plan", "outbox")}
+
+
+async def test_devices_are_told_with_what_is_in_use_and_forgotten_and_come_again() -> None:
+    async with two_nodes() as pair:
+        assert pair.bob_for_alice.in_use == ()
+        await pair.greet()
+        alice, bob = pair.alice, pair.bob_for_alice
+        (known,) = await alice.devices(bob)
+        assert (known.installation, known.in_use) == (pair.bob.installation, "psk@example.org/1")
+        assert (await alice.contact(bob.identity)).in_use == ("psk@example.org/1",)
+        assert [one.in_use for one in await alice.contacts()] == [("psk@example.org/1",)]
+        assert await alice.forget_device(bob, known.installation)
+        assert await alice.devices(bob.identity) == ()
+        assert (await alice.contact(bob.identity)).in_use == ()
+        await alice.send(bob, "whoever you have")
+        await alice.add(await pair.bob.contact_code())
+        await heard(pair.bob, "whoever you have")
 
 
 async def test_our_own_code_adds_nobody() -> None:
