@@ -51,6 +51,8 @@ class Pairing:
     auth_code: str | None
     """for both people to compare; none before message 1"""
     confirmed: bool
+    static: bytes
+    """ours, public"""
     tries: int
     """frames that had the right nametag and nothing else right"""
     _handshake: Handshake = field(repr=False)
@@ -67,7 +69,7 @@ class Pairing:
         code = QrCode(application, version, shard, shown.public, nametags.commitment(static.public, randomness))
         keys = Keys(static=static, ephemeral=shown)
         handshake = Handshake.begin(Pattern.WAKU_PAIRING, initiator=False, prologue=code.prologue, keys=keys)
-        return cls(code, nametag, now + limits.PAIRING_MS, None, False, 0, handshake, randomness, b"")
+        return cls(code, nametag, now + limits.PAIRING_MS, None, False, static.public, 0, handshake, randomness, b"")
 
     @classmethod
     def scan(
@@ -91,7 +93,8 @@ class Pairing:
         committed = nametags.commitment(static.public, randomness)
         state, frame = _written(handshake, committed, nametag, ephemeral)
         until, shown = now + limits.PAIRING_MS, nametags.auth_code(state.h)
-        return Progress(cls(code, nametag, until, shown, False, 0, state, randomness, code.commitment), frame)
+        pairing = cls(code, nametag, until, shown, False, static.public, 0, state, randomness, code.commitment)
+        return Progress(pairing, frame)
 
     @property
     def topic(self) -> str:
