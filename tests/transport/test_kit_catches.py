@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -98,6 +99,21 @@ class OneCursorForAllTopics(Honest):
 class NeverUnwatches(Honest):
     async def unwatch(self, topics: Collection[str]) -> None:
         await anyio.lowlevel.checkpoint()
+
+
+class LeavesForGood(Honest):
+    """What it has handed over once, it never hands over again."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.left: set[str] = set()
+
+    async def unwatch(self, topics: Collection[str]) -> None:
+        self.left.update(topics)
+        await super().unwatch(topics)
+
+    async def watch(self, topics: Mapping[str, bytes | None]) -> None:
+        await super().watch({topic: cursor for topic, cursor in topics.items() if topic not in self.left})
 
 
 class EveryTopic(Honest):
@@ -226,6 +242,7 @@ CAUGHT: list[tuple[type[Honest], str, tuple[object, ...]]] = [
     (UnknownCursorMeansEnd, "a_cursor_of_some_other_network_skips_nothing", ()),
     (OneCursorForAllTopics, "each_topic_has_a_cursor_of_its_own", ()),
     (NeverUnwatches, "topics_are_apart_and_unwatching_stops_one_of_them", ()),
+    (LeavesForGood, "a_topic_that_was_unwatched_is_watched_again_with_all_that_came_meanwhile", ()),
     (EveryTopic, "topics_are_apart_and_unwatching_stops_one_of_them", ()),
     (FewTopics, "hundreds_of_topics_are_watched_at_once", ()),
     (CutPayload, "an_envelope_survives_exactly", (150 * 1024,)),

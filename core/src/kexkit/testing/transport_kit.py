@@ -194,6 +194,25 @@ class TransportKit:
 
         await self._run(test)
 
+    async def test_a_topic_that_was_unwatched_is_watched_again_with_all_that_came_meanwhile(self) -> None:
+        """Without a cursor from its beginning: core forgets how far it had read what it leaves."""
+
+        async def test(connect: Connect) -> None:
+            async with connect() as alice, connect() as bob:
+                await bob.watch({HERE: None})
+                await publish_all(alice, envelopes(0, 5))
+                last = (await read_until(bob, envelopes(0, 5)))[-1]
+                await bob.unwatch([HERE])
+                await publish_all(alice, envelopes(5, 10))
+                await bob.watch({HERE: last.cursor})
+                await publish_all(alice, envelopes(10, 15))
+                await read_until(bob, envelopes(5, 15))
+                await bob.unwatch([HERE])
+                await bob.watch({HERE: None})
+                await read_until(bob, envelopes(0, 15))
+
+        await self._run(test)
+
     async def test_hundreds_of_topics_are_watched_at_once(self) -> None:
         async def test(connect: Connect) -> None:
             topics = [f"/kexkit/1/kit-{number}/proto" for number in range(400)]
