@@ -9,6 +9,7 @@ from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
 from kexkit_psk.exchange import Psk
 from kexkit_x3dh.exchange import X3DH
 
+from tests.attacks.man_in_the_middle import make_no_offers
 from tests.world.mechanisms import BOTH, EACH, PSK, SECRET, X3DH_LENIENT, Mechanism
 from tests.world.peer import Peer
 from tests.world.world import World, a_world
@@ -62,9 +63,11 @@ def test_a_mechanism_that_is_not_allowed_is_neither_offered_nor_spoken_nor_heard
         world.must_agree()
 
 
-def test_a_frame_of_a_forbidden_mechanism_is_held_and_read_once_it_is_allowed() -> None:
+def test_a_frame_of_a_forbidden_mechanism_that_confirms_nothing_is_held_and_read_once_it_is_allowed() -> None:
+    """Of a Status device: it could not be told that its session is refused."""
     first_x3dh = Mechanism("x3dh first", lambda: (X3DH(), Psk(SECRET)), WITHOUT_FORWARD_SECRECY)
     with a_world(4, first_x3dh) as world:
+        make_no_offers(world.alice)
         world.introduce()
         world.settle()
         only_psk = frozenset({"psk@example.org/1"})

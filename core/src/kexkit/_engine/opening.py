@@ -6,6 +6,7 @@ would have changed is forgotten with it.
 
 from __future__ import annotations
 
+from kexkit import _records as records
 from kexkit._engine.attaching import ask_for_confirmation, confirmation_alone
 from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
@@ -32,7 +33,7 @@ from kexkit._transitions import Cause, State
 from kexkit._wire import mvds
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening, Plain, Step
-from kexkit.errors import Limit, MechanismMissing, NotMine, PolicyRefused, Refusal
+from kexkit.errors import Cloned, Limit, MechanismMissing, NotMine, PolicyRefused, Refusal
 
 
 def open_frame(
@@ -60,7 +61,7 @@ def open_frame(
         except NotMine:
             continue
         except Refusal as refused:  # another session may still own it: the header alone did not tell
-            refusal = refused
+            refusal = refusal if isinstance(refusal, Cloned) else refused
     if refusal is not None:
         raise refusal
     return (yield from _accept(draft, person, sender, exchange, frame, answers, setting, moment))
@@ -157,24 +158,39 @@ def _accept(
     advert = to_advert(person.identity, device, stored) if device is not None and stored is not None else None
     if answers and Guarantee.BINDS in exchange.guarantees and (yield from _outdated(draft, answers, setting)):
         return Heard([], [], "", [], hint=True)
-    if not setting.policy.allows(exchange.name):  # sessions that there are, are heard until others replace them
-        raise MechanismMissing(f"A message came over {exchange.name}, which is not enabled here.")
     digest = answers or bare_digest(setting.me.identity, setting.me.installation)
     opening = Opening(sender, advert, opening_bind(exchange.name, digest))
     fetched: Fetched = {}
     step: Step = yield from ask(
         draft, exchange.name, lambda have: exchange.accept(frame, opening, have, ctx=moment.context), fetched
     )
-    if step.session is None:
+    allowed = setting.policy.allows(exchange.name)  # sessions that there are, are heard until others replace them
+    if step.session is None and allowed:
         return Heard(_loose(step, exchange, setting), [], "", [])
-    known = next((ref for ref in device.sessions if ref.id == step.session.id), None) if device is not None else None
+    known = _known(device, step)
     session = (yield from live(draft, known.id)) if known is not None else None
     if known is not None and session is not None and device is not None:  # the opening came again
         return (yield from _receive_in(draft, Talk(person, device, known, exchange), session, frame, setting, moment))
+    if not allowed:
+        _check_told(step, exchange, setting)
     after = take(draft, exchange, None, step, fetched, moment)
     assert after is not None
     check_peer(exchange, after, sender)
     return (yield from place(draft, person, sender.installation, exchange, after, step, setting, moment))
+
+
+def _known(device: records.PeerDevice | None, step: Step) -> records.SessionRef | None:
+    sessions = device.sessions if device is not None and step.session is not None else ()
+    return next((ref for ref in sessions if step.session is not None and ref.id == step.session.id), None)
+
+
+def _check_told(step: Step, exchange: KeyExchange, setting: Setting) -> None:
+    """An opening that policy forbids is refused within its session, by its first payload: so they are told, and choose
+    again by our offer. Who confirms nothing cannot be told, and is held until the policy is another."""
+    payloads = [mvds.unwrap(plain.body) for plain in step.plain if plain.body]
+    confirms = any(payload is not None and payload.confirm is not None for payload in payloads)
+    if step.session is None or not confirms or not setting.negotiates:
+        raise MechanismMissing(f"A message came over {exchange.name}, which is not enabled here.")
 
 
 def _outdated(draft: Draft, answers: bytes, setting: Setting) -> Flow[bool]:
