@@ -22,7 +22,7 @@ from kexkit import (
     open_node,
     parse_contact_code,
 )
-from kexkit._engine import bare, chatting, sending, strangers
+from kexkit._engine import bare, chatting, flushing, strangers
 from kexkit._engine.negotiating import opening_place
 from kexkit._wire import payload26, topics
 from kexkit._wire.chat_message import PRIVATE_GROUP, ChatText
@@ -121,7 +121,7 @@ async def test_as_many_strangers_are_kept_as_the_bound_says(count: int, monkeypa
 
 @pytest.mark.anyio
 async def test_texts_that_wait_for_one_device_do_not_hide_those_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "FLUSH_BATCH", 4)
+    monkeypatch.setattr(flushing, "FLUSH_BATCH", 4)
     network = MemoryNetwork()
     ladder = partial(node, exchange=Ladder(), policy=WITHOUT_FORWARD_SECRECY)
     async with ladder(network, "alice") as alice, ladder(network, "bob") as bob:
