@@ -180,6 +180,7 @@ def test_devices_that_codes_invent_leave_room_for_those_that_are_there(count: in
             world.alice.add(ContactCode(world.bob.me.identity, pins=(pin,)))
         assert len(known_to(world, world.bob.me.identity)) == min(count, DEVICES_PER_PEER)
         world.introduce()
+        assert world.bob.me.installation in known_to(world, world.bob.me.identity), "at once, from his own code"
         text = world.send("alice", "bob")
         world.settle()
         assert ("bob", text) in world.ledger.told
@@ -277,6 +278,20 @@ def test_a_text_that_waited_for_two_of_which_one_is_forgotten_waits_for_the_othe
         assert rows_for(world, THIRD) == [b""]
         assert rows_for(world, "") == []
         assert records.read_text(world.alice.table("text")[text].value).pending == 1
+
+
+def test_a_text_that_waited_for_nobody_but_a_forgotten_device_is_stored_then_and_says_so() -> None:
+    """The other has it; with the one that is forgotten a handshake was under way."""
+    with meeting(19, Kit((BARE, SLOT)), ONLY_SLOT) as world:
+        world.sibling("bob", "laptop", ONLY_BARE)
+        world.introduce(("alice", "bob"), ("bob", "alice"), ("alice", "laptop"))
+        text = world.send("alice", "bob")
+        world.leave("alice")
+        assert deliveries(world, text) == [Delivery.QUEUED]
+        assert rows_for(world, world.peers["laptop"].me.installation) == [b""]
+        forget(world, world.bob.me.identity, world.peers["laptop"].me.installation)
+        world.work("alice")
+        assert deliveries(world, text) == [Delivery.QUEUED, Delivery.STORED]
 
 
 def test_a_text_that_only_a_forgotten_device_may_have_is_said_again() -> None:

@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine.consenting import Consent
+from kexkit._engine.peers import Person, targets
 from kexkit.contact import ContactCode, Pin
 from kexkit.events import Delivery, DeliveryChanged, InstallationSkipped, Skip, Waiting
 from kexkit.limits import FLUSH_BATCH, KEPT_ASIDE_MS, PURGE_BATCH, TARGETS
@@ -339,6 +340,34 @@ def test_a_fourth_device_is_told_of_once_and_nothing_is_kept_for_it() -> None:
         assert not world.alice.table("waiting")
         assert all(deliveries(world, text)[-1] is Delivery.STORED for text in texts)
         assert sorted({name for name, _ in world.ledger.told}) == names[1:]
+
+
+def test_devices_that_take_turns_in_being_the_newest_are_told_of_once_each() -> None:
+    with meeting(20, ONLY_SLOT, ONLY_SLOT) as world:
+        names = ["bob"]
+        for number in range(TARGETS):
+            world.clock.now += 1000
+            names.append(f"bob {number}")
+            world.sibling("bob", names[-1], ONLY_SLOT)
+        for name in names:
+            world.alice.add(world.peers[name].code())
+        left_out = []
+        for _ in range(6):
+            meant = {device.installation for device in targets_of(world)}
+            oldest = next(name for name in names if world.peers[name].me.installation not in meant)
+            left_out.append(oldest)
+            world.alice.send(world.bob.me.identity, "to three of four")
+            world.clock.now += 25 * DAY // 24
+            world.work(oldest)
+            world.alice.add(world.peers[oldest].code())
+        assert len(set(left_out)) == 4
+        told = [(world.peers[name].me.installation, Skip.NOT_NEWEST, "") for name in names]
+        assert sorted(skips(world)) == sorted(told)
+
+
+def targets_of(world: Meeting) -> list[records.PeerDevice]:
+    person = world.alice.person(world.bob.me.identity)
+    return targets(Person(world.bob.me.identity, None, person), world.alice.engine.setting)
 
 
 def test_three_devices_are_all_meant() -> None:
