@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from kexkit.api import API_VERSION, Change, Key, Store
 from kexkit.errors import InvalidInput
 from kexkit.testing import StoreKit, memory_store
-from kexkit_storage_sqlite import _schema, _store, limits, open_store
+from kexkit_storage_sqlite import _schema, limits, open_store
 from kexkit_storage_sqlite._opening import opened
+from kexkit_storage_sqlite._rows import Rows
 
 from tests.storage.test_sqlite_power import at_once
 
@@ -61,13 +62,13 @@ def test_the_store_counts_its_commits_and_only_those(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("setting", "level"), [({}, 2), ({"synchronous": "FULL"}, 2), ({"synchronous": "normal"}, 1)])
 def test_full_is_the_default_and_normal_is_asked_for(tmp_path: Path, setting: dict[str, str], level: int) -> None:
     with opened({"path": str(tmp_path), **setting}) as store:
-        assert store._db is not None
+        assert store._rows is not None
         asked = {
-            name: store._db.execute(f"PRAGMA {name}").fetchall()[0][0] for name in ("synchronous", "secure_delete")
+            name: store._rows.db.execute(f"PRAGMA {name}").fetchall()[0][0] for name in ("synchronous", "secure_delete")
         }
         assert asked == {"synchronous": level, "secure_delete": 1}
-        assert store._db.execute("PRAGMA journal_mode").fetchall() == [(b"wal",)]
-        assert store._db.execute("PRAGMA wal_autocheckpoint").fetchall() == [(limits.WAL_PAGES,)]
+        assert store._rows.db.execute("PRAGMA journal_mode").fetchall() == [(b"wal",)]
+        assert store._rows.db.execute("PRAGMA wal_autocheckpoint").fetchall() == [(limits.WAL_PAGES,)]
 
 
 # --- bounds ---
@@ -98,12 +99,12 @@ def test_a_row_both_put_and_dropped_is_refused_and_nothing_is_written(tmp_path: 
 def test_a_scan_reads_a_page_and_goes_back_for_more(tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = []
 
-    def page(db: object, *args: object, **kwargs: object) -> object:
-        pages.append(_page(db, *args, **kwargs))  # type: ignore[arg-type]  # passed on as it came
+    def page(rows: object, *args: object, **kwargs: object) -> object:
+        pages.append(_page(rows, *args, **kwargs))  # type: ignore[arg-type]  # passed on as it came
         return pages[-1]
 
-    _page = _store._page
-    monkeypatch.setattr(_store, "_page", page)
+    _page = Rows.page
+    monkeypatch.setattr(Rows, "page", page)
     with opened({"path": str(tmp_path)}) as store:
         at_once(store.apply(Change({}, {("t", n.to_bytes(2, "big")): b"" for n in range(rows)})))
 
@@ -122,8 +123,8 @@ def test_a_scan_reads_a_page_and_goes_back_for_more(tmp_path: Path, rows: int, m
 def test_a_page_of_large_rows_ends_early(tmp_path: Path, size: int, rows: int) -> None:
     with opened({"path": str(tmp_path)}) as store:
         at_once(store.apply(Change({}, {("t", bytes([n])): bytes(size) for n in range(3)})))
-        assert store._db is not None
-        page, more = _store._page(store._db, "t", b"", None, reverse=False, ask=10)
+        assert store._rows is not None
+        page, more = store._rows.page("t", b"", None, reverse=False, ask=10)
         assert (len(page), more) == (rows, True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import pytest
 from kexkit.api import Change, Key
 from kexkit.errors import StorageError
 from kexkit_storage_sqlite import _opening, _store
+from kexkit_storage_sqlite._rows import Rows
 
 from tests.storage.power import MODES, Disk, Machine, Mode
 
@@ -29,16 +29,20 @@ def at_once(verb: Coroutine[Any, Any, Answer]) -> Answer:
     raise AssertionError("it waited")
 
 
+def outbox(number: int) -> Key:
+    return OUTBOX, number.to_bytes(8, "big")
+
+
 def write(store: _store.SqliteStore, acknowledged: list[int], changes: int) -> None:
     """Sends: a session and a text that belong together, an outbox row put now and dropped two changes later."""
     for number in range(1, changes + 1):
         value = b"%d" % number * 300
-        put = {**dict.fromkeys(TWINS, value), (OUTBOX, bytes([number])): value}
-        change = Change(dict.fromkeys(TWINS, number - 1), put, frozenset([(OUTBOX, bytes([max(0, number - 2)]))]))
+        put = {**dict.fromkeys(TWINS, value), outbox(number): value}
+        change = Change(dict.fromkeys(TWINS, number - 1), put, frozenset([outbox(max(0, number - 2))]))
         at_once(store.apply(change))
         acknowledged.append(number)
         if number == changes // 2:  # the log moves into the database while there is work
-            store._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()  # type: ignore[union-attr]  # it is open
+            store._rows.db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()  # type: ignore[union-attr]  # it is open
 
 
 def fault(file: Path, synchronous: str, acknowledged: int) -> str | None:
@@ -59,9 +63,9 @@ def wrong(store: _store.SqliteStore, acknowledged: int) -> str | None:
     if len(revisions) > 1 or len(found) not in (0, 2):
         return f"half a change: {revisions}"
     last = revisions.pop() if revisions else 0
-    outbox = [row[0] for row in at_once(_ids(store, OUTBOX))]
-    if outbox != [number for number in (last - 1, last) if number > 0]:
-        return f"half a change: {last} {outbox}"
+    queued = [int.from_bytes(row, "big") for row in at_once(_ids(store, OUTBOX))]
+    if queued != [number for number in (last - 1, last) if number > 0]:
+        return f"half a change: {last} {queued}"
     if not acknowledged <= last <= acknowledged + 1:
         return f"lost: {acknowledged} were acknowledged, {last} are there"
     at_once(store.apply(Change(dict.fromkeys(TWINS, last), dict.fromkeys(TWINS, b"on it goes"))))
@@ -141,25 +145,25 @@ def test_under_normal_a_kill_loses_nothing_and_a_power_cut_may_lose_but_never_ha
 def test_a_store_that_acknowledges_before_it_commits_is_caught(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    applied, late = _store._apply, list[Change]()
+    applied, late = Rows.apply, list[Change]()
 
-    def apply_the_one_before(db: sqlite3.Connection, change: Change) -> None:
+    def apply_the_one_before(rows: Rows, change: Change) -> None:
         if 0 in change.given.values():
             late.clear()  # another life
         late.append(change)
         if len(late) > 1:
-            applied(db, late.pop(0))
+            applied(rows, late.pop(0))
 
-    monkeypatch.setattr(_store, "_apply", apply_the_one_before)
+    monkeypatch.setattr(Rows, "apply", apply_the_one_before)
     _, faults = Trial(quick_path).faults(("kill",), seeds=1)
     assert any("lost" in each for each in faults)
 
 
 def test_a_store_without_transactions_is_caught(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def apply_row_by_row(db: sqlite3.Connection, change: Change) -> None:
-        _store._write(db.cursor(), change)
+    def apply_row_by_row(rows: Rows, change: Change) -> None:
+        rows.write(rows.db.cursor(), change)
 
-    monkeypatch.setattr(_store, "_apply", apply_row_by_row)
+    monkeypatch.setattr(Rows, "apply", apply_row_by_row)
     _, faults = Trial(quick_path).faults(("kill",), seeds=1)
     assert any("half a change" in each for each in faults)
 

@@ -19,11 +19,19 @@ APPLICATION_ID = 0x6B65786B  # "kexk"
 # would spare a lookup, but new rows then go between old ones, whose pages are split for them, and rows above a quarter
 # of a page spill over into pages of their own: a sent text takes a sixth longer, a received one a tenth (ADR 7).
 #
+# Numbers, ids of 8 bytes, stand in tables of their own (`_rows`); `numbered` says whose place is which.
+#
 # `sum` is the CRC-32 of table, id and value: SQLite does not notice a changed bit inside a value.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE row (tbl TEXT NOT NULL, id BLOB NOT NULL, revision INTEGER NOT NULL, sum INTEGER NOT NULL,"
         " value BLOB NOT NULL, PRIMARY KEY (tbl, id))",
+        *(
+            f"CREATE TABLE number_{place} (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, sum INTEGER NOT NULL,"
+            " value BLOB NOT NULL)"
+            for place in range(4)
+        ),
+        "CREATE TABLE numbered (place INTEGER PRIMARY KEY, tbl TEXT NOT NULL UNIQUE)",
         "PRAGMA application_id = 0x6B65786B",
         "PRAGMA user_version = 1",
     ),

@@ -9,6 +9,10 @@ ID_MAX = 240
 VALUE_MAX = 16 * 1024 * 1024
 """bytes of one value: sixteen times the largest that the conformance kit asks for; a row is read whole into memory"""
 
+NUMBERED_TABLES = 4
+"""tables of the store whose ids of 8 bytes stand without an index, in tables of SQLite's that are there from the
+beginning. kexkit has two such; those beyond stand with all other rows"""
+
 PAGE_ROWS = 256
 """rows that a scan reads at once: past this, going back to the index costs less than a hundredth of the rows"""
 
