@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     )
     from kexkit.identity import SoftwareIdentity
     from kexkit.node import Contact, KnownDevice, Node, Sent, StoredText, open_node
-    from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Consent, Downgrade, FirstFlight, Policy
+    from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Consent, Downgrade, FirstFlight, Policy, Publish
 
 __version__ = "0.1.0"
 
@@ -90,7 +90,7 @@ _HOME = {
     ),
     "kexkit.identity": ("SoftwareIdentity",),
     "kexkit.node": ("Contact", "KnownDevice", "Node", "Sent", "StoredText", "open_node"),
-    "kexkit.policy": ("STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy"),
+    "kexkit.policy": ("STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy", "Publish"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -135,6 +135,7 @@ __all__ = [
     "PluginReport",
     "Plugins",
     "Policy",
+    "Publish",
     "Question",
     "Sent",
     "SessionOpened",

@@ -66,6 +66,7 @@ class Timer:
     WITHHELD_EXPIRY: Final = 15
     REQUEUE: Final = 16
     ASIDE_EXPIRY: Final = 17
+    TELL_OFFER: Final = 18
 
 
 def peer_key(identity: bytes) -> Key:

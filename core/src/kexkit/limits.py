@@ -224,6 +224,9 @@ ALLOWANCES: Final = 1024
 ADVERTISE_EVERY_MS: Final = 6 * 3600 * 1000
 """How often our bundle goes to our contact-code topic: status-go's 21,600 s."""
 
+ADVERTISE_AGAIN_MS: Final = 600_000
+"""How soon again, when so many answer an outdated offer that not each can be told: one for all, 144 a day at most."""
+
 # --- shell: what is in memory, and how long things wait --------------------------------------------------------------
 
 BATCH: Final = 64

@@ -82,9 +82,11 @@ class Node:
 
     # --- people ------------------------------------------------------------------------------------------------------
 
-    async def contact_code(self, *, compact: bool = False) -> str:
-        """What to hand to whoever shall write to us. `compact` fits a QR code."""
-        code: ContactCode = await self._runtime.ask(self._runtime.engine.contact_code)
+    async def contact_code(self, *, compact: bool = False, offers: bool | None = None) -> str:
+        """What to hand to whoever shall write to us. `compact` fits a QR code. `offers`: whether it says what we speak;
+        None: as policy has it. Under `Publish.CONTACTS` only the compact form does, for texts are posted."""
+        engine = self._runtime.engine
+        code: ContactCode = await self._runtime.ask(lambda: engine.contact_code(posted=not compact, offers=offers))
         return code.to_qr_text() if compact else code.to_text()
 
     async def add(self, code: str, *, name: str = "") -> Contact:

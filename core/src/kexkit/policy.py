@@ -7,6 +7,7 @@ from enum import Enum
 from attrs import frozen
 
 from kexkit.api import Guarantee
+from kexkit.errors import InvalidInput
 
 
 class FirstFlight(Enum):
@@ -27,6 +28,17 @@ class Downgrade(Enum):
     """they wait for a better offer, whatever a person says"""
     ACCEPT = "accept"
     """they leave, and an event says so"""
+
+
+class Publish(Enum):
+    """Where our signed offer goes, which says what mechanisms we speak, and that there is such a device."""
+
+    ADVERTISE = "advertise"
+    """to our contact-code topic, where whoever knows our key can read it, and wherever else it is of use"""
+    CONTACTS = "contacts"
+    """to people alone: in messages to them, in confirmations, in codes that are handed over as a picture"""
+    NONE = "none"
+    """nowhere: there is none, and others take us for a Status device"""
 
 
 class Consent(Enum):
@@ -53,13 +65,22 @@ class Policy:
     hear_strangers: bool = True
     """False: only people who were added are heard"""
     advertise: bool = True
-    """publish our bundle and our offer on our contact-code topic, where whoever knows our key can find them"""
+    """publish our bundle, and what `publish` says, on our contact-code topic, where whoever knows our key finds it"""
+    publish: Publish = Publish.ADVERTISE
+    """`NONE` is for installations that never made an offer"""
     first_flight: FirstFlight = FirstFlight.SEND
     downgrade: Downgrade = Downgrade.ASK
     new_static: Downgrade = Downgrade.ACCEPT
     """what happens when a device shows another long-term key than before; an event says so in any case"""
     hear_new_bare: bool = True
     """hear a device that makes no offers, of a person whose other devices do"""
+
+    def __attrs_post_init__(self) -> None:
+        if self.publish is Publish.NONE and self.first_flight is FirstFlight.HOLD:
+            raise InvalidInput(
+                "A device without offers is never confirmed, and this policy would send nothing before it is.",
+                advice="Publish to contacts, or let first flights leave.",
+            )
 
     def allows(self, mechanism: str) -> bool:
         return self.mechanisms is None or mechanism in self.mechanisms
@@ -76,4 +97,4 @@ STRICT = Policy(
     first_flight=FirstFlight.HOLD, downgrade=Downgrade.REFUSE, new_static=Downgrade.ASK, hear_new_bare=False
 )
 
-__all__ = ["STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy"]
+__all__ = ["STRICT", "WITHOUT_FORWARD_SECRECY", "Consent", "Downgrade", "FirstFlight", "Policy", "Publish"]

@@ -7,6 +7,11 @@ from collections import OrderedDict
 
 from kexkit.limits import ALLOWANCES, OFFER_CHECK_MS, OFFER_CHECKS
 
+ANYBODY = b"hints to openings that name nobody"
+"""Who sends them is not known, so they share one bucket; what it does not cover, an advertisement does."""
+HINTED = b"hints to "
+"""before an identity. What others publish in its name is counted apart, or they could use up its hints."""
+
 
 class Allowance:
     """At most OFFER_CHECKS at once, one more each OFFER_CHECK_MS."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from kexkit import _records as records
+from kexkit._engine.allowance import ANYBODY
 from kexkit._engine.drawer import Fetched, ask, end_stored, guarded, take
 from kexkit._engine.frames import Sealed, flights
-from kexkit._engine.negotiating import answered_offer, bind_for, with_hint
+from kexkit._engine.negotiating import answered_offer, bind_for, names_of, with_hint
 from kexkit._engine.noting import note_offers
+from kexkit._engine.offering import advertise_soon
 from kexkit._engine.opening import check_peer, place, progress
 from kexkit._engine.peers import Person, load_person, make_room, save_person
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live, load_one, scan
@@ -16,8 +18,9 @@ from kexkit._engine.strangers import admit, check_heard
 from kexkit._engine.withholding import take_heard
 from kexkit._engine.wrapping import BARE_VERSION, TopicKeys, envelopes_to, queue
 from kexkit.api import Cue, Device, Envelope, KeyExchange, Opening, Step
-from kexkit.errors import Limit, Malformed, MechanismMissing, Unknown
+from kexkit.errors import Limit, Malformed, MechanismMissing, PolicyRefused, Unknown
 from kexkit.limits import BARE_TAG_BYTES, HALF_OPEN, HALF_OPEN_MS
+from kexkit.policy import Publish
 
 
 def receive_bare(draft: Draft, envelope: Envelope, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
@@ -32,7 +35,7 @@ def receive_bare(draft: Draft, envelope: Envelope, setting: Setting, moment: Mom
         return
     route = records.read_route(row.value)
     exchange = setting.by_name.get(route.mechanism)
-    if exchange is None or not (route.session or setting.policy.allows(route.mechanism)):
+    if exchange is None:
         raise MechanismMissing(f"A frame of {route.mechanism} came, which is not enabled here.")
     if route.session:
         session = yield from live(draft, route.session)
@@ -58,7 +61,7 @@ def _answer_opening(
         draft, exchange.name, lambda have: exchange.accept(frame, opening, have, ctx=moment.context), fetched
     )
     if opening.hint:
-        _send_hint(draft, exchange, step, moment, keys)
+        yield from _send_hint(draft, exchange, step, setting, moment, keys)
         return
     if step.session is None:
         raise broken(exchange.name, "a BARE opening makes a session")
@@ -80,16 +83,22 @@ def _opening_of(draft: Draft, route: records.Route, exchange: KeyExchange, setti
     answered, current = yield from answered_offer(draft, route.offer, setting)
     if answered is None or current is None:
         raise Unknown("An opening answers an offer of ours that is long over.")
+    if names_of(answered) != names_of(current) and setting.policy.publish is not Publish.ADVERTISE:
+        raise PolicyRefused("An opening answers an outdated offer, and the policy shows ours to nobody in clear.")
     return with_hint(bind_for(exchange, setting, route.offer), answered, current, exchange.name)
 
 
-def _send_hint(draft: Draft, exchange: KeyExchange, step: Step, moment: Moment, keys: TopicKeys) -> None:
-    """No session: what we offer now goes back in clear. Whoever repeats an opening shall not make us chatter."""
+def _send_hint(
+    draft: Draft, exchange: KeyExchange, step: Step, setting: Setting, moment: Moment, keys: TopicKeys
+) -> Flow[None]:
+    """No session: what we offer now goes back in clear. Whoever repeats an opening shall not make us chatter, nor use
+    up what others need: beyond the ration one advertisement answers all of them."""
     if step.session is not None or len(step.frames) != 1 or step.to is None or step.keep or step.drop:
         raise broken(exchange.name, "an opening to an outdated offer makes one frame and no session")
-    if not keys.allowance.take(b"", moment.now):
+    if keys.allowance.take(ANYBODY, moment.now):
+        queue(draft, Envelope(step.to, step.frames[0], BARE_VERSION, moment.sequence()), moment)
+    elif not (yield from advertise_soon(draft, setting, moment)):
         raise Limit("Openings to outdated offers come too fast.")
-    queue(draft, Envelope(step.to, step.frames[0], BARE_VERSION, moment.sequence()), moment)
 
 
 def _make_room(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kexkit import _records as records
-from kexkit._engine.judging import hear_as_responder
+from kexkit._engine.judging import hear_as_responder, hear_without_answer
 from kexkit._engine.negotiating import answered_digest, failed
 from kexkit._engine.noting import note_offers
 from kexkit._engine.peers import advance, let_rest, plan_repeat
@@ -49,6 +49,9 @@ def _hear_confirm(
 ) -> Flow[None]:
     if State(talk.ref.state) is State.FROZEN:
         heard.cause = str(ConfirmationConflict())
+        return
+    if not setting.confirms:
+        yield from hear_without_answer(draft, talk, confirm, heard, setting, moment)
         return
     kind = kind_of(confirm) if confirm is not None else None
     if kind == (CONFIRM if talk.ref.ours else VERDICT):

@@ -22,7 +22,7 @@ from kexkit.api import Close, Cue, Envelope, Key, Versioned
 from kexkit.contact import ContactCode
 from kexkit.errors import KexkitError, PluginMissing, UnknownPeer
 from kexkit.events import Delivery, DeliveryChanged
-from kexkit.policy import Consent
+from kexkit.policy import Consent, Publish
 
 
 class Engine:
@@ -97,8 +97,10 @@ class Engine:
     def meet(self, code: ContactCode, name: str, moment: Moment) -> Flow[Outcome]:
         return (yield from noting.meet(code, name, self.setting, moment, self._keys))
 
-    def contact_code(self) -> Flow[ContactCode]:
-        return (yield from offering.contact_code(self.setting))
+    def contact_code(self, *, posted: bool = False, offers: bool | None = None) -> Flow[ContactCode]:
+        """`posted`: as text, which others may come to see. `offers`: with ours, or without; None: as policy has it."""
+        shown = self.setting.confirms and not (posted and self.setting.policy.publish is Publish.CONTACTS)
+        return (yield from offering.contact_code(self.setting, offers=shown if offers is None else offers))
 
     def compose(self, peer: bytes, text: str, moment: Moment) -> Flow[Composed]:
         """Sign a text and give it its id and clock: once, before anything is tried."""

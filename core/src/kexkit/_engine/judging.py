@@ -72,18 +72,65 @@ def _permitted(talk: Talk, setting: Setting) -> bool:
     return accepts or not weaker(talk.exchange.guarantees, Guarantee(talk.device.floor))
 
 
-def _judge(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting, moment: Moment) -> Flow[None]:
-    """Their first payload: do we make the same choice, from what we offer now?"""
-    ref, device, person = talk.ref, talk.device, talk.person
+def hear_without_answer(
+    draft: Draft, talk: Talk, confirm: bytes | None, heard: Heard, setting: Setting, moment: Moment
+) -> Flow[None]:
+    """We make no offers, so that nobody expects an answer: any text of ours tells them that we confirm nothing. What
+    they confirm is judged all the same, as far as it goes; what is refused then cannot be told."""
+    ref = talk.ref
+    yield from ()
+    if ref.ours:
+        if confirm is None:
+            confirmed(draft, talk, setting, moment)
+        else:
+            freeze(draft, talk, ConfirmationMismatch(), heard, moment)
+    elif ref.confirming != Confirming.EXPECTING:
+        if confirm is not None and record_digest(confirm) != ref.record:
+            freeze(draft, talk, ConfirmationConflict(), heard, moment)
+    elif confirm is None:
+        _hear_bare(draft, talk, heard, setting, moment)
+    else:
+        _judge_silently(draft, talk, confirm, heard, setting, moment)
+
+
+def _judge_silently(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting, moment: Moment) -> None:
+    """Do they take us for what we are: a device without offers?"""
     confirm = read_confirm(raw)
+    if not _is_ours(talk, confirm, setting):
+        freeze(draft, talk, ConfirmationMismatch(), heard, moment)
+        return
+    ruling = _rule_on_offer(draft, talk, confirm, heard, setting, moment)
+    if ruling is Ruling.ACCEPTED:
+        bare = bare_digest(setting.me.identity, setting.me.installation)
+        stand = Stand(talk.ref.mechanism, setting.offered, bare, frozenset({bare}), _permitted(talk, setting))
+        ruling = judge(_claim(confirm), stand)
+    if ruling is Ruling.ACCEPTED:
+        confirmed(draft, talk, setting, moment)
+    else:
+        problem = PolicyRefused(heard.cause or "Its choice is not ours, and we make no offers.")
+        refuse(draft, talk, problem, heard, moment)
+    talk.ref.record = record_digest(raw)
+    talk.person.changed = True
+
+
+def _is_ours(talk: Talk, confirm: Confirm, setting: Setting) -> bool:
+    """It is of this session, and of these two devices."""
+    ref, device, person = talk.ref, talk.device, talk.person
     parties = (ref.id, person.identity, device.installation, setting.me.identity, setting.me.installation)
-    if parties != (
+    return parties == (
         confirm.session,
         confirm.initiator,
         confirm.initiator_installation,
         confirm.responder,
         confirm.responder_installation,
-    ):
+    )
+
+
+def _judge(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting, moment: Moment) -> Flow[None]:
+    """Their first payload: do we make the same choice, from what we offer now?"""
+    ref, device, person = talk.ref, talk.device, talk.person
+    confirm = read_confirm(raw)
+    if not _is_ours(talk, confirm, setting):
         freeze(draft, talk, ConfirmationMismatch(), heard, moment)
         return
     answered, current = yield from answered_offer(draft, confirm.offer_digest, setting)

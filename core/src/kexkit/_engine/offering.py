@@ -5,15 +5,26 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.drawer import NOWHERE, Fetched, ask, guarded, keep, rehear
 from kexkit._engine.negotiating import names_of, opening_place, own_offer
-from kexkit._engine.peers import advert_of, load_person, to_advert
+from kexkit._engine.peers import Person, advert_of, load_person, to_advert
 from kexkit._engine.requests import Draft, Flow, Moment, broken, load_one, scan
 from kexkit._engine.setting import Setting
-from kexkit._engine.wrapping import TopicKeys, advertisement, message_around, queue
+from kexkit._engine.wrapping import TopicKeys, advertisement, envelope_to, message_around, queue
 from kexkit._wire import application
 from kexkit._wire.offers import Entry, OfferBody, Sibling, SignedOffer, sign
 from kexkit.api import Advert, Carriage, Hear, KeyExchange, Offer
 from kexkit.contact import ContactCode
-from kexkit.limits import OFFER_AHEAD_S, OFFER_SIBLINGS, OWN_OFFER_GRACE_MS, OWN_OFFER_LIFETIME_MS, OWN_OFFERS
+from kexkit.errors import InvalidInput, PolicyRefused
+from kexkit.limits import (
+    ADVERTISE_AGAIN_MS,
+    ADVERTISE_EVERY_MS,
+    FLUSH_BATCH,
+    OFFER_AHEAD_S,
+    OFFER_SIBLINGS,
+    OWN_OFFER_GRACE_MS,
+    OWN_OFFER_LIFETIME_MS,
+    OWN_OFFERS,
+)
+from kexkit.policy import Publish
 
 CONTACT_CODE_ADVERTISEMENT = 15
 """Status's number for a ContactCodeAdvertisement in an ApplicationMetadataMessage"""
@@ -24,8 +35,20 @@ def renew(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     early = yield from _is_ahead(draft, setting, moment)
     for exchange in setting.exchanges:
         yield from _renew_one(draft, exchange, setting, moment, early=early)
-    if setting.negotiates:
+    if setting.confirms:
         yield from _sign_offer(draft, setting, moment)
+    elif setting.negotiates:
+        yield from _check_never_offered(draft)
+
+
+def _check_never_offered(draft: Draft) -> Flow[None]:
+    """Whoever has an offer of ours refuses what comes without a confirmation: it would look as if somebody posed as us,
+    and nobody would tell us that our texts are kept back."""
+    if (yield from load_one(draft, records.SIGNED_OFFER)) is not None:
+        raise InvalidInput(
+            "This device has made offers, and those who have one would take it for an impostor if it made none.",
+            advice="Publish to contacts alone, or begin with a new profile.",
+        )
 
 
 def _is_ahead(draft: Draft, setting: Setting, moment: Moment) -> Flow[bool]:
@@ -98,7 +121,10 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     draft.write(key, records.write(records.Own(public=signed.received, renew=renewal, seq=seq)))
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL))
-        plan(draft, records.Timer.ADVERTISE, moment.now)  # whoever waits for another choice shall hear of it
+    if setting.policy.publish is Publish.ADVERTISE:  # whoever waits for another choice shall hear of it
+        plan(draft, records.Timer.ADVERTISE, moment.now)
+    else:
+        draft.write(records.timer_key(moment.now, records.Timer.TELL_OFFER), b"")
     draft.write(records.timer_key(renewal, records.Timer.OFFER_RENEWAL), b"")
     yield from _keep_offered(draft, signed, setting, moment)
 
@@ -165,9 +191,11 @@ def forget_offered(draft: Draft, digest: bytes, setting: Setting) -> Flow[None]:
         rehear(draft, frozenset({place}), NOWHERE, exchange.name)
 
 
-def contact_code(setting: Setting) -> Flow[ContactCode]:
+def contact_code(setting: Setting, *, offers: bool) -> Flow[ContactCode]:
     """What to hand to whoever shall write to us."""
-    message = yield from message_around(Draft(), (), setting)
+    if offers and not setting.confirms:
+        raise PolicyRefused("The policy publishes no offer, so that there is none for a code.")
+    message = yield from message_around(Draft(), (), setting, offers=offers)
     return ContactCode(setting.me.identity, message.bundles, message.offers)
 
 
@@ -180,5 +208,34 @@ def plan(draft: Draft, kind: int, due: int) -> None:
 def advertise(draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
     """Our bundle for whoever knows our key: on our contact-code topic, on time and again."""
     body = application.wrap(b"", CONTACT_CODE_ADVERTISEMENT, moment.context.identity)
-    message = yield from message_around(draft, (), setting, public=body)
+    shown = setting.policy.publish is Publish.ADVERTISE
+    message = yield from message_around(draft, (), setting, public=body, offers=shown)
     queue(draft, advertisement(message, setting, moment, keys), moment)
+
+
+def advertise_soon(draft: Draft, setting: Setting, moment: Moment) -> Flow[bool]:
+    """Before its time, but not again and again. False: the last one is not long ago, or there are none."""
+    if not setting.policy.advertise:
+        return False
+    row = yield from load_one(draft, records.plan_key(records.Timer.ADVERTISE))
+    due = int.from_bytes(row.value, "big") if row is not None else 0
+    if due <= moment.now + ADVERTISE_EVERY_MS - ADVERTISE_AGAIN_MS:
+        draft.remove(records.timer_key(due, records.Timer.ADVERTISE))
+        plan(draft, records.Timer.ADVERTISE, moment.now)
+        return True
+    return False
+
+
+def tell_offer(
+    draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys, *, after: bytes = b""
+) -> Flow[bytes | None]:
+    """A new offer of ours to contacts and our other devices, who speak kexkit and have a session with us: what is not
+    advertised would be over before the next text, and nothing could begin. A page; where the next begins, or None."""
+    rows = yield from scan("peer", after, limit=FLUSH_BATCH)
+    for key, row in rows:
+        person = Person(key[1], row, records.read_peer(row.value))
+        speaks = any(device.offer_seq and device.sessions for device in person.record.devices)
+        if speaks and (person.record.contact or person.identity == setting.me.identity):
+            message = yield from message_around(draft, (), setting)
+            queue(draft, envelope_to(person, message, moment, shared=False, keys=keys), moment)
+    return rows[-1][0][1] + b"\x00" if len(rows) == FLUSH_BATCH else None

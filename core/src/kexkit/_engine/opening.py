@@ -129,8 +129,9 @@ def _ready(draft: Draft, talk: Talk, session: LiveSession, setting: Setting, mom
     """The handshake that we began is complete: say at once what we chose, whether or not a text waits."""
     advance(talk.person, talk.ref, Cause.READY)
     awaken(draft, talk.person.identity, moment)
-    if not setting.negotiates:
-        draft.events.append(opened_event(talk.person, talk.device.installation, session, ours=True))
+    if not setting.confirms:
+        if not setting.negotiates:
+            draft.events.append(opened_event(talk.person, talk.device.installation, session, ours=True))
         return []
     yield from ask_for_confirmation(draft, talk, setting, moment)
     return [(yield from confirmation_alone(draft, talk, session, setting, moment))]
@@ -156,6 +157,8 @@ def _accept(
     device = next((one for one in person.record.devices if one.installation == sender.installation), None)
     stored = advert_of(device, exchange.name) if device is not None else None
     advert = to_advert(person.identity, device, stored) if device is not None and stored is not None else None
+    if setting.negotiates and not setting.confirms and exchange is not setting.slot:
+        raise MechanismMissing(f"A message came over {exchange.name}, which a device without offers does not speak.")
     if answers and Guarantee.BINDS in exchange.guarantees and (yield from _outdated(draft, answers, setting)):
         return Heard([], [], "", [], hint=True)
     digest = answers or bare_digest(setting.me.identity, setting.me.installation)
@@ -189,7 +192,7 @@ def _check_told(step: Step, exchange: KeyExchange, setting: Setting) -> None:
     again by our offer. Who confirms nothing cannot be told, and is held until the policy is another."""
     payloads = [mvds.unwrap(plain.body) for plain in step.plain if plain.body]
     confirms = any(payload is not None and payload.confirm is not None for payload in payloads)
-    if step.session is None or not confirms or not setting.negotiates:
+    if step.session is None or not confirms or not setting.confirms:
         raise MechanismMissing(f"A message came over {exchange.name}, which is not enabled here.")
 
 

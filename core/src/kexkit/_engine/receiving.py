@@ -11,6 +11,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from kexkit import _records as records
+from kexkit._engine.allowance import HINTED
 from kexkit._engine.bare import receive_bare
 from kexkit._engine.chatting import unreadable_event
 from kexkit._engine.cloning import tell_of_clone
@@ -199,7 +200,7 @@ def _answer(draft: Draft, person: Person, came: Heard, setting: Setting, moment:
     for envelope in (yield from envelopes_to(draft, person, came.answers, setting, moment, keys)):
         queue(draft, envelope, moment)
     if came.hint:  # our offer travels with every message, so an empty one is enough (negotiation 1.5)
-        if not keys.allowance.take(person.identity, moment.now):
+        if not keys.allowance.take(HINTED + person.identity, moment.now):
             raise Limit("Openings to outdated offers come too fast.")
         message = yield from message_around(draft, (), setting)
         queue(draft, envelope_to(person, message, moment, shared=False, keys=keys), moment)

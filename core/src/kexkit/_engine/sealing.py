@@ -75,7 +75,7 @@ def _seal_for_device(
             continue
         if session.session.due is not None and session.session.due + OVERDUE_MS <= moment.now:
             return [Postponed(device.installation, OVERDUE)]  # after a long sleep its peer may have forgotten it
-        if State(ref.state) is State.PROVISIONAL and setting.negotiates:
+        if State(ref.state) is State.PROVISIONAL and setting.confirms:
             return (yield from _in_provisional(draft, person, device, ref, session, body, message_id, setting, moment))
         talk = Talk(person, device, ref, exchange)
         return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
@@ -235,8 +235,9 @@ def _first_text(
     if not setting.policy.permits(session.session.grade):
         assert session.session.grade is not None
         return (yield from _meanwhile(*again, _too_weak(session.session.grade, setting), setting, moment))
-    if not setting.negotiates:
-        draft.events.append(opened_event(talk.person, device.installation, session, ours=True))
+    if not setting.confirms:
+        if not setting.negotiates:
+            draft.events.append(opened_event(talk.person, device.installation, session, ours=True))
         return [(yield from _seal_text(draft, talk, session, body, message_id, setting, moment))]
     yield from ask_for_confirmation(draft, talk, setting, moment)
     problem = _unconfirmed(device, ref, setting, moment)

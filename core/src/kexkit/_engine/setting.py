@@ -9,7 +9,7 @@ from attrs import field, frozen
 from kexkit._negotiation import BARE
 from kexkit.api import Carriage, Device, KeyExchange
 from kexkit.errors import PluginError
-from kexkit.policy import Policy
+from kexkit.policy import Policy, Publish
 
 
 @frozen
@@ -48,12 +48,20 @@ class Setting:
     @allowed.default
     def _allowed(self) -> frozenset[str]:
         """By their names, and by what they can reach at best."""
-        able = (exchange for exchange in self.exchanges if self.policy.require in exchange.guarantees)
+        able = [exchange for exchange in self.exchanges if self.policy.require in exchange.guarantees]
+        if self.negotiates and not self.confirms:
+            able = [exchange for exchange in able if exchange is self.slot]
         return frozenset(exchange.name for exchange in able if self.policy.allows(exchange.name))
 
     @offered.default
     def _offered(self) -> tuple[str, ...]:
         return tuple(exchange.name for exchange in self.exchanges if exchange.name in self.allowed)
+
+    @property
+    def confirms(self) -> bool:
+        """We make offers, and tell what we chose. Who makes none speaks Status's mechanism alone, and confirms nothing,
+        but reads what others offer."""
+        return self.negotiates and self.policy.publish is not Publish.NONE
 
     @property
     def bare(self) -> tuple[str, ...]:

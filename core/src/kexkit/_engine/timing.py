@@ -9,7 +9,7 @@ from kexkit._engine.bare import cue_session, expire_half
 from kexkit._engine.flushing import flush
 from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
 from kexkit._engine.negotiating import DAY_MS
-from kexkit._engine.offering import advertise, forget_offered, plan, renew
+from kexkit._engine.offering import advertise, forget_offered, plan, renew, tell_offer
 from kexkit._engine.peers import awaken
 from kexkit._engine.receiving import expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
@@ -112,6 +112,10 @@ def _work_off(
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise:
         yield from renew(draft, setting, moment)  # after a long sleep both are due: others wait for the new one
         yield from advertise(draft, setting, moment, keys)
+    elif kind == records.Timer.TELL_OFFER:
+        after = yield from tell_offer(draft, setting, moment, keys, after=reference)
+        if after is not None:
+            draft.write(records.timer_key(later, kind, after), b"")
         plan(draft, kind, moment.now + ADVERTISE_EVERY_MS)
 
 

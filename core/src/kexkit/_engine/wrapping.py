@@ -48,18 +48,19 @@ def message_around(
     *,
     public: bytes | None = None,
     person: Person | None = None,
+    offers: bool = True,
 ) -> Flow[ProtocolMessage]:
     """Our present bundle travels with every message, beside the frames; so does our offer, until every device that the
-    message is for has confirmed to have it."""
+    message is for has confirmed to have it. Not `offers`: it goes where strangers read."""
     bundles: tuple[bytes, ...] = ()
-    offers: tuple[bytes, ...] = ()
+    shown: tuple[bytes, ...] = ()
     if setting.slot is not None:
         row = yield from load_one(draft, records.own_key(setting.slot.name))
         bundles = (records.own_public(row.value),) if row is not None else ()
-    if setting.negotiates:
+    if setting.confirms and offers:
         row = yield from load_one(draft, records.SIGNED_OFFER)
         signed = records.own_public(row.value) if row is not None else b""
-        offers = (signed,) if signed and not (person is not None and _are_told(person, sealed, signed)) else ()
+        shown = (signed,) if signed and not (person is not None and _are_told(person, sealed, signed)) else ()
     slots: dict[str, bytes] = {}
     frames: list[Frame] = []
     for one in sealed:
@@ -67,7 +68,7 @@ def message_around(
             slots[one.installation or NO_INSTALLATION] = one.frame
         else:
             frames.append(Frame(one.installation, one.exchange.name, one.frame, one.answers))
-    return ProtocolMessage(setting.me.installation, bundles, slots, public, offers, tuple(frames))
+    return ProtocolMessage(setting.me.installation, bundles, slots, public, shown, tuple(frames))
 
 
 def _are_told(person: Person, sealed: Sequence[Sealed], signed: bytes) -> bool:
