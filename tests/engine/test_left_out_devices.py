@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from random import Random
 
 import pytest
 from attrs import evolve
@@ -10,6 +12,7 @@ from kexkit import _records as records
 from kexkit._engine.consenting import Consent
 from kexkit._engine.peers import Person, targets
 from kexkit.contact import ContactCode, Pin
+from kexkit.errors import UnknownDevice
 from kexkit.events import Delivery, DeliveryChanged, InstallationSkipped, Skip, Waiting
 from kexkit.limits import FLUSH_BATCH, KEPT_ASIDE_MS, PURGE_BATCH, TARGETS
 from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Downgrade
@@ -321,6 +324,33 @@ def test_what_is_refused_where_it_was_sealed_waits_again_though_another_device_i
         assert (stored.copies, stored.pending) == (1, 0)
 
 
+def test_what_waits_for_a_device_that_withdraws_waits_no_more() -> None:
+    """With one a handshake is under way, and the other has the text."""
+    with meeting(21, Kit((BARE, SLOT)), ONLY_SLOT) as world:
+        world.sibling("bob", "laptop", ONLY_BARE)
+        world.introduce(("alice", "bob"), ("bob", "alice"), ("alice", "laptop"))
+        text = world.send("alice", "bob")
+        world.leave("alice")
+        assert deliveries(world, text) == [Delivery.QUEUED]
+        world.give("alice", world.sign_names("laptop").received, of="laptop")
+        world.work("alice")
+        assert not world.alice.table("waiting")
+        assert deliveries(world, text) == [Delivery.QUEUED, Delivery.STORED]
+        assert not skips(world)
+
+
+def test_what_waits_for_the_only_device_waits_on_though_it_withdraws() -> None:
+    with meeting(22, ONLY_BARE, ONLY_BARE) as world:
+        world.introduce()
+        text = world.send("alice", "bob")
+        world.leave("alice")
+        world.give("alice", world.sign_names("bob").received, of="bob")
+        world.work("alice")
+        assert deliveries(world, text) == [Delivery.QUEUED]
+        assert len(world.alice.table("waiting")) == 1
+        assert records.read_text(world.alice.table("text")[text].value).pending == 1
+
+
 # --- not among the newest --------------------------------------------------------------------------------------------
 
 
@@ -415,3 +445,84 @@ def test_nothing_is_added_to_what_is_written_for_a_text_to_devices_that_take_it(
         world.send("alice", "bob")
         written = Counter(key[0] for key in world.alice.disk.changes[-1].put)
         assert written["peer"] == written["waiting"] == written["timer"] == 0, written
+
+
+# --- whatever happens ------------------------------------------------------------------------------------------------
+
+
+def must_count_right(world: Meeting) -> None:
+    """What is counted of each text is what there is, and a text that nobody has waits for somebody."""
+    envelopes = Counter(records.read_outgoing(row.value).message for row in world.alice.table("outbox").values())
+    rows = {id_: row.value for id_, row in world.alice.table("waiting").items() if id_[:33] == world.bob.me.identity}
+    counted = Counter(records.split_waiting(id_)[2] for id_, value in rows.items() if not value)
+    for message, row in world.alice.table("text").items():
+        text = records.read_text(row.value)
+        if text.outgoing and text.peer == world.bob.me.identity:
+            assert text.pending == envelopes[message] + counted[message]
+            assert text.copies or counted[message], "nobody has it, and it waits for nobody"
+    due = {records.split_timer(id_)[:2] for id_ in world.alice.table("timer")}
+    if not any(kind == records.Timer.FLUSH and at <= world.clock.now for at, kind in due):
+        known = {device.installation: device for device in world.alice.person(world.bob.me.identity).devices}
+        aside = {records.split_waiting(id_)[3] for id_, value in rows.items() if value}
+        assert all(known[each].aside for each in aside), "nothing would ever clear it"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_to_a_persons_devices_no_text_is_lost_or_waits_for_nothing(seed: int) -> None:
+    random = Random(seed)
+    kits = [Kit((*plugins, BARE), TAKES_LESS.policy) for plugins in ((STRONG, WEAK), (WEAK,), (STRONG,), ())]
+    with meeting(seed, Kit((STRONG, WEAK, BARE)), kits[0]) as world:
+        names = ["bob", "laptop", "tablet", "desk"]
+        for name in names[1:]:
+            world.sibling("bob", name, random.choice(kits))
+        world.introduce(("alice", "bob"), ("bob", "alice"))
+        peer, bob = world.alice, world.bob.me.identity
+
+        def changes() -> None:
+            name = random.choice(names)
+            world.clock.now += 1000
+            world.equip(name, random.choice(kits))
+            world.peers[name].add(peer.code())
+            peer.add(world.peers[name].code())
+
+        def consents() -> None:
+            what = random.choice([Consent.WEAKER, Consent.CODE, Consent.AGAIN, Consent.BARE])
+            peer.perform(lambda: peer.engine.consent(bob, what, peer.moment()))
+
+        def forgets() -> None:
+            found = random.choice([device.installation for device in peer.person(bob).devices] or [OTHER])
+            with suppress(UnknownDevice):
+                peer.perform(lambda: peer.engine.forget_device(bob, found, peer.moment()))
+
+        def time_passes() -> None:
+            world.clock.now += random.choice([1000, DAY // 24, DAY, 8 * DAY, 31 * DAY])
+            world.work("alice")
+
+        doings = [
+            lambda: world.send("alice", "bob"),
+            lambda: world.send("alice", "bob", "another"),
+            world.settle,
+            lambda: world.leave("alice"),
+            lambda: world.skip(random.choice(names)),
+            changes,
+            consents,
+            forgets,
+            time_passes,
+            lambda: peer.add(ContactCode(bob, pins=(Pin(random.choice([OTHER, THIRD]), 5),))),
+            lambda: world.work("alice"),
+        ]
+        for _ in range(60):
+            random.choice(doings)()
+            must_count_right(world)
+        for name in names:
+            world.clock.now += 1000
+            world.equip(name, kits[0])
+            world.peers[name].add(peer.code())
+            peer.add(world.peers[name].code())
+        for _ in range(3):
+            world.clock.now += DAY
+            world.until_rest(3)
+            must_count_right(world)
+        for row in peer.table("text").values():
+            text = records.read_text(row.value)
+            assert text.pending == 0 or not text.outgoing

@@ -14,7 +14,7 @@ from kexkit._engine.requests import Draft, Flow, Moment, load_one, scan
 from kexkit._engine.sealing import seal_for
 from kexkit._engine.sending import post
 from kexkit._engine.setting import Setting
-from kexkit._engine.skipping import not_newest, reached, set_aside, tell
+from kexkit._engine.skipping import not_newest, reached, see_to_it, set_aside, tell
 from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Key, Versioned
 from kexkit.events import Delivery, DeliveryChanged
@@ -143,9 +143,11 @@ class _Work:
         for key, value, part in one.left:
             if not one.theirs or (part.skip is not None and one.held):
                 tell(self.draft, self.person, part)
-                if not value:
-                    set_aside(self.draft, self.person, key, part.installation, self.moment)
-                    one.counted -= value is not None
+                if value:
+                    see_to_it(self.draft, self.person, part.installation, records.aside_until(value) or 0)
+                    continue
+                set_aside(self.draft, self.person, key, part.installation, self.moment)
+                one.counted -= value is not None
             elif value != b"":
                 self.draft.write(key, b"")
                 one.counted += 1

@@ -117,12 +117,18 @@ def reached(person: Person, installation: str) -> None:
 
 def set_aside(draft: Draft, person: Person, key: Key, installation: str, moment: Moment) -> None:
     """The text is kept for this device, and does not wait for it. One timer serves all that is kept for a device."""
-    draft.write(key, records.aside_row(moment.now + KEPT_ASIDE_MS))
+    until = moment.now + KEPT_ASIDE_MS
+    draft.write(key, records.aside_row(until))
+    see_to_it(draft, person, installation, until)
+
+
+def see_to_it(draft: Draft, person: Person, installation: str, until: int) -> None:
+    """That what is kept for a device goes in time; also where it was forgotten, and came again meanwhile."""
     device = device_of(person, installation)
     if device is not None and not device.aside:
         device.aside = True
         person.changed = True
-        _plan(draft, moment.now + KEPT_ASIDE_MS, records.device_reference(person.identity, installation))
+        _plan(draft, until, records.device_reference(person.identity, installation))
 
 
 def _plan(draft: Draft, due: int, reference: bytes) -> None:
