@@ -247,7 +247,9 @@ def test_a_replaced_session_of_a_plugin_that_went_is_forgotten_in_time() -> None
             person.changed = True
             save_person(draft, person)
             world.clock.now += QUIET_MS
-            yield from end_if_quiet(draft, old, peer.engine.setting, peer.moment())
+            now = peer.now()
+            _, _, reference = records.split_timer(records.rest_timer(now, old, now + 1)[1])
+            yield from end_if_quiet(draft, reference, peer.engine.setting, peer.moment(), due=now)
             return draft.outcome()
 
         peer.perform(being_quiet)

@@ -206,8 +206,8 @@ QUIET_MS: Final = 7 * 24 * 3600 * 1000
 """A session that another one replaced opens what still comes until it was quiet for so long (negotiation 1.7)."""
 
 RESTING_MS: Final = 30 * 24 * 3600 * 1000
-"""Then it goes, however much comes in it (negotiation 1.7). One that a newer key of the peer outdated, and nothing has
-replaced yet, goes when it was quiet for so long: store nodes may still keep what was sealed in it, but no longer."""
+"""Then it goes, however much comes in it (negotiation 1.7). One that a newer key of the peer outdated goes when it was
+quiet for so long: store nodes may still keep what was sealed in it, but no longer."""
 
 WITHHELD_PER_PEER: Final = 64
 """Texts kept that came over a refused session, as many as unreadable frames."""
@@ -262,6 +262,10 @@ BACKOFF_LAST_S: Final = 60.0
 
 WATCH_CHUNK: Final = 256
 """Topics asked for at once: what a transport refuses, it refuses of so many at most."""
+
+CLOCK_BACK_MS: Final = 120_000
+"""A clock that is set back further while the node runs has what was planned by it looked at anew. Two minutes are what
+clocks may differ by everywhere else."""
 
 SLEEP_LONGEST_S: Final = 60.0
 """The timekeeper looks at the clock at least this often, so that a clock that was set is noticed."""

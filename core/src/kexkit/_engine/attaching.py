@@ -17,7 +17,7 @@ from kexkit._wire import mvds
 from kexkit._wire.confirms import Confirm, View, encode_confirm, record_digest
 from kexkit._wire.offers import SignedOffer, read
 from kexkit.api import Carriage
-from kexkit.limits import CONFIRM_AGAIN_MS, CONFIRM_VIEWS, OFFER_ENTRIES
+from kexkit.limits import CONFIRM_AGAIN_MS, CONFIRM_VIEWS, OFFER_ENTRIES, QUIET_MS
 
 
 def ask_for_confirmation(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> Flow[None]:
@@ -43,6 +43,8 @@ def ask_for_confirmation(draft: Draft, talk: Talk, setting: Setting, moment: Mom
     ref.record = record_digest(raw)
     ref.since = moment.now
     draft.write(records.confirm_key(ref.id), raw)
+    if device.offer_seq:  # who makes none may never answer
+        draft.write(records.rest_timer(moment.now + QUIET_MS, ref.id), b"")
     if talk.exchange.carriage is Carriage.BARE:
         ask_again(draft, ref, moment)
 

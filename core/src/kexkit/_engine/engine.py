@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kexkit import _records as records
-from kexkit._engine import consenting, forgetting, noting, offering, receiving, sending, timing
+from kexkit._engine import clocks, consenting, forgetting, noting, offering, receiving, sending, timing
 from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
 from kexkit._engine.peers import load_person
@@ -59,12 +59,15 @@ class Engine:
 
     # --- what can happen ---------------------------------------------------------------------------------------------
 
-    def start(self, moment: Moment) -> Flow[Outcome]:
-        """Make offers that are due, plan the regular work, and say which topics to listen to."""
+    def start(self, moment: Moment, *, set_back: bool = False) -> Flow[Outcome]:
+        """Make offers that are due, plan the regular work, and say which topics to listen to. `set_back`: our clock
+        is known to have been ahead until now."""
         draft = Draft()
+        if set_back or (yield from clocks.was_ahead(draft, moment)):
+            yield from clocks.set_right(draft, self.setting, moment)
         yield from offering.renew(draft, self.setting, moment)
-        for kind in sorted(timing.PLANNED):
-            if not (yield from timing.is_planned(draft, kind)):
+        for kind in sorted(clocks.PERIODS):
+            if not (yield from clocks.is_planned(draft, kind, moment)):
                 offering.plan(draft, kind, moment.now)
         draft.channels += own_channels(self.setting.me.identity)
         yield from self._hear_people(draft, moment)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, confirmation_alone
 from kexkit._engine.drawer import end_stored
-from kexkit._engine.peers import Person, awaken, load_person, repeat_after_end, save_person
+from kexkit._engine.peers import Person, awaken, load_person, plan_repeat, repeat_after_end, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, live, load_one, scan
 from kexkit._engine.setting import Setting
-from kexkit._engine.settling import Talk
+from kexkit._engine.settling import Talk, give_up
 from kexkit._engine.wrapping import TopicKeys, envelopes_to, queue
 from kexkit._negotiation import Confirming
 from kexkit._transitions import State
@@ -51,7 +51,7 @@ def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Mom
     exchange = setting.by_name.get(ref.mechanism)
     session = yield from live(draft, session_id)
     waits = ref.confirming == Confirming.ASKING and State(ref.state) is State.PROVISIONAL and device.offer_seq
-    last = ref.asked or ref.since
+    last = min(ref.asked or ref.since, moment.now)
     patience = max(CONFIRM_AGAIN_MS, last - ref.since)
     if waits and last + patience > moment.now:  # another text has asked meanwhile: twice as long each time
         draft.write(records.timer_key(last + patience, records.Timer.CONFIRM, session_id), b"")
@@ -82,9 +82,12 @@ def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Momen
     if found is None:
         return
     person, device, ref = found
-    if State(ref.state) not in RESTING:
+    ref.since = min(ref.since, moment.now)
+    was = ref.state
+    _say_again_if_unanswered(draft, person, device, ref, setting, moment)
+    if State(was) not in RESTING:
         return
-    again, until = _rest(device, ref, until, moment)
+    again, until = _rest(ref, until, moment)
     if again > moment.now:
         draft.write(records.rest_timer(again, session_id, until), b"")
         return
@@ -98,16 +101,33 @@ def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Momen
     save_person(draft, person)
 
 
-def _rest(device: records.PeerDevice, ref: records.SessionRef, until: int, moment: Moment) -> tuple[int, int]:
-    """When to look at it again, and until when it is kept at most. What a newer key of the peer outdated may be all
-    that they have for long, so that time begins when another session is open. No clock that was ahead makes it longer."""
-    since, longest = min(ref.since, moment.now), moment.now + RESTING_MS
-    replaced = any(State(other.state) is State.OPEN for other in device.sessions)
-    if until == 0 and not replaced and State(ref.state) is State.STALE:
-        again = since + RESTING_MS
-        return (min(again, moment.now + QUIET_MS) if again > moment.now else again), 0
-    until = min(until or longest, longest)
-    return min(since + QUIET_MS, until), until
+def _say_again_if_unanswered(
+    draft: Draft,
+    person: Person,
+    device: records.PeerDevice,
+    ref: records.SessionRef,
+    setting: Setting,
+    moment: Moment,
+) -> None:
+    """Whoever makes offers confirms. What was said in a session that they did not answer is said again in another."""
+    asks = ref.ours and ref.texts and ref.confirming == Confirming.ASKING
+    if not asks or not device.offer_seq or ref.since + QUIET_MS > moment.now:
+        return
+    exchange = setting.by_name.get(ref.mechanism)
+    if State(ref.state) is State.PROVISIONAL and exchange is not None:
+        give_up(draft, Talk(person, device, ref, exchange), moment)
+        save_person(draft, person)
+    elif State(ref.state) is State.STALE:
+        plan_repeat(draft, person, device, ref, moment)
+
+
+def _rest(ref: records.SessionRef, until: int, moment: Moment) -> tuple[int, int]:
+    """When it goes as things are, and when in any case. What only a newer key of the peer outdated may be all that they
+    have, so it stays while they speak in it, and then as long as what they said may be on its way."""
+    if until == 0:
+        return ref.since + RESTING_MS, 0
+    until = min(until, moment.now + RESTING_MS)
+    return min(ref.since + QUIET_MS, until), until
 
 
 def _unconfirmed(draft: Draft, session_id: bytes, batch: int) -> Flow[list[tuple[Key, Versioned]]]:

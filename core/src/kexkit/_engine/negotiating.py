@@ -21,7 +21,7 @@ from kexkit.errors import (
     StaticChanged,
     Unconfirmed,
 )
-from kexkit.limits import ATTEMPT_AGAIN_MS, ATTEMPTS
+from kexkit.limits import ATTEMPT_AGAIN_MS, ATTEMPTS, OFFER_AHEAD_S
 from kexkit.policy import Downgrade, FirstFlight
 
 DAY_MS = 24 * 3600 * 1000
@@ -95,6 +95,11 @@ def offer_missing(device: records.PeerDevice) -> OfferMissing:
     if is_held_by_a_code(device):
         return OfferMissing("A contact code says that the device makes offers, and the one it means has not come.")
     return OfferMissing()
+
+
+def begins(device: records.PeerDevice) -> int:
+    """From when on, in milliseconds, a session may begin with what the device offers. Its maker may say any time."""
+    return min((device.offer_from - OFFER_AHEAD_S) * 1000, 2**63 - 1)
 
 
 def failed(draft: Draft, device: records.PeerDevice, identity: bytes, moment: Moment) -> None:

@@ -10,7 +10,7 @@ from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine.allowance import Allowance
 from kexkit._engine.drawer import guarded
-from kexkit._engine.negotiating import effective, forgiven
+from kexkit._engine.negotiating import begins, effective, forgiven
 from kexkit._engine.peers import (
     NS_IN_MS,
     Person,
@@ -132,6 +132,8 @@ def _note_offer(
         _give_up_openings(draft, person, device, offer, names, setting, moment)
         forgiven(device)
     awaken(draft, person.identity, moment)  # the one before may have been over, or contradicted
+    if begins(device) > moment.now:  # whoever waits for a time that no longer counts
+        draft.remove(records.timer_key(begins(device), records.Timer.FLUSH, person.identity))
     device.offer_seq = body.seq
     device.offer = offer.received
     device.offer_digest = offer.digest

@@ -126,10 +126,10 @@ def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert, mo
         draft.events.append(OfferSeen(person.identity, advert.device.installation, mechanism))
     elif epoch > known.epoch:
         for ref in device.sessions:
-            if ref.mechanism == mechanism and ref.epoch < epoch and ref.state != State.OPENING:
-                if advance(person, ref, Cause.OUTDATED):
-                    ref.since = moment.now
-                    draft.write(records.rest_timer(moment.now + QUIET_MS, ref.id), b"")
+            older = ref.mechanism == mechanism and ref.epoch < epoch and ref.state != State.OPENING
+            if older and advance(person, ref, Cause.OUTDATED):
+                ref.since = moment.now
+                draft.write(records.rest_timer(moment.now + QUIET_MS, ref.id), b"")
     known.public = advert.public
     known.epoch = epoch
     known.issued = issued

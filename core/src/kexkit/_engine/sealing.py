@@ -8,7 +8,7 @@ from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, ask_for_confirmation, attached, confirmation_alone
 from kexkit._engine.drawer import Fetched, ask, guarded, take
 from kexkit._engine.frames import Postponed, Sealed, flights, seal_in
-from kexkit._engine.negotiating import answered_digest, chosen, may_begin, offered_by, opening_to
+from kexkit._engine.negotiating import answered_digest, begins, chosen, may_begin, offered_by, opening_to
 from kexkit._engine.noting import recall_offer
 from kexkit._engine.peers import Person, add_session, advert_of, sealing_order, targets, to_advert
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
@@ -19,7 +19,7 @@ from kexkit._negotiation import Confirming
 from kexkit._transitions import State
 from kexkit._wire.offers import bare_digest, opening_bind
 from kexkit.api import Device, Guarantee, KeyExchange, Opening
-from kexkit.errors import KexkitError, LocalError, NegotiationFailed, NoOffer, Refusal, Unconfirmed
+from kexkit.errors import KexkitError, LocalError, NegotiationFailed, NoOffer, OfferNotYetValid, Refusal, Unconfirmed
 from kexkit.events import SessionOpened, Skip
 from kexkit.limits import OVERDUE_MS, PROVISIONAL_MS, PROVISIONAL_TEXTS, QUIET_MS
 from kexkit.policy import FirstFlight
@@ -192,6 +192,8 @@ def _begin_with(
     try:
         may_begin(device, exchange, setting, moment)
     except (LocalError, Refusal) as problem:
+        if isinstance(problem, OfferNotYetValid):
+            draft.write(records.timer_key(begins(device), records.Timer.FLUSH, person.identity), b"")
         parts = yield from _meanwhile(*again, str(problem), setting, moment)
         return [_postponed(device, problem, beginning=True) if isinstance(part, Postponed) else part for part in parts]
     stored = advert_of(device, exchange.name)

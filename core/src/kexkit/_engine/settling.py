@@ -15,6 +15,7 @@ from kexkit._transitions import Cause, State
 from kexkit.api import Guarantee, KeyExchange, Plain, value
 from kexkit.errors import DowngradeNeedsConsent, KexkitError, NoCommonMechanism, Refusal
 from kexkit.events import NegotiationTrouble, SessionOpened
+from kexkit.limits import QUIET_MS
 
 
 @define
@@ -48,6 +49,7 @@ def confirmed(draft: Draft, talk: Talk, setting: Setting, moment: Moment) -> Non
     person.changed = True
     if ref.ours:
         settle(draft, talk)
+        draft.remove(records.rest_timer(ref.since + QUIET_MS, ref.id))  # they have answered
         if ref.texts:
             draft.write(records.timer_key(moment.now, records.Timer.PURGE_UNCONFIRMED, ref.id), b"")
     ref.texts = 0

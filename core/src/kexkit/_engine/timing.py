@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from kexkit import _records as records
 from kexkit._engine.bare import cue_session, expire_half
+from kexkit._engine.clocks import PERIODS
 from kexkit._engine.flushing import flush
 from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
 from kexkit._engine.negotiating import DAY_MS
@@ -30,8 +31,6 @@ NEGOTIATIONS = frozenset(
         records.Timer.REQUEUE,
     }
 )
-PLANNED = frozenset({records.Timer.PURGE_SEEN, records.Timer.ADVERTISE})
-"""regular work: one timer of a kind counts"""
 
 
 def tick(
@@ -49,7 +48,7 @@ def tick(
     if kind == records.Timer.DRAWER_EXPIRY:
         yield from _expire_all(draft, moment)
         return draft.outcome(moment.now)
-    if kind not in PLANNED or (yield from _is_due(draft, kind, due)):
+    if kind not in PERIODS or (yield from _is_due(draft, kind, due)):
         yield from _work_off(draft, due, kind, reference, setting, moment, keys, channels_of)
     if key not in draft.put:
         draft.remove(key)
@@ -63,7 +62,7 @@ def put_off(moment: Moment) -> Flow[Outcome]:
         due, kind, reference = records.split_timer(key[1])
         if due <= moment.now:
             draft.remove(key)
-            if kind in PLANNED:
+            if kind in PERIODS:
                 plan(draft, kind, moment.now + TIMER_RETRY_MS)
             else:
                 draft.write(records.timer_key(moment.now + TIMER_RETRY_MS, kind, reference), b"")
@@ -112,11 +111,11 @@ def _work_off(
     elif kind == records.Timer.ADVERTISE and setting.policy.advertise:
         yield from renew(draft, setting, moment)  # after a long sleep both are due: others wait for the new one
         yield from advertise(draft, setting, moment, keys)
+        plan(draft, kind, moment.now + ADVERTISE_EVERY_MS)
     elif kind == records.Timer.TELL_OFFER:
         after = yield from tell_offer(draft, setting, moment, keys, after=reference)
         if after is not None:
             draft.write(records.timer_key(later, kind, after), b"")
-        plan(draft, kind, moment.now + ADVERTISE_EVERY_MS)
 
 
 def _negotiate(
@@ -144,15 +143,6 @@ def _session_due(draft: Draft, session_id: bytes, setting: Setting, moment: Mome
     yield from cue_session(draft, session_id, Due(), setting, moment, keys)
     if place is not None:  # texts may have waited for this
         awaken(draft, records.read_place(place.value).identity, moment)
-
-
-def is_planned(draft: Draft, kind: int) -> Flow[bool]:
-    """Some day: while a policy forbids it, regular work drops out of the plan."""
-    row = yield from load_one(draft, records.plan_key(kind))
-    if row is None:
-        return False
-    due = int.from_bytes(row.value, "big")
-    return (yield from load_one(draft, records.timer_key(due, kind))) is not None
 
 
 def _is_due(draft: Draft, kind: int, due: int) -> Flow[bool]:

@@ -32,6 +32,7 @@ from kexkit.events import Delivery, DeliveryChanged, Event, FrameRefused, Transp
 from kexkit.limits import (
     BACKOFF_FIRST_S,
     BACKOFF_LAST_S,
+    CLOCK_BACK_MS,
     CLOSE_GRACE_S,
     CONFIRM_LAG_S,
     SLEEP_LONGEST_S,
@@ -66,6 +67,7 @@ class Runtime:
         """topics that the transport failed to unwatch"""
         self._cursors: dict[str, bytes] | None = None
         self._had: list[Key] | None = None
+        self._latest = 0
         self._open = False
 
     # --- for the node ------------------------------------------------------------------------------------------------
@@ -223,6 +225,7 @@ class Runtime:
         while True:
             self._timers = anyio.Event()
             try:
+                await self._look_at_the_clock()
                 again = await self.perform(lambda: self.engine.tick(self.moment()))
             except KexkitError as error:
                 await self._put_off(error)
@@ -233,6 +236,13 @@ class Runtime:
             wait = SLEEP_LONGEST_S if again is None else min((again - now) / 1000, SLEEP_LONGEST_S)
             with anyio.move_on_after(wait):
                 await self._timers.wait()
+
+    async def _look_at_the_clock(self) -> None:
+        """Set back while we ran: what was planned by it is looked at anew, as at a start."""
+        moment = self.moment()
+        if moment.now + CLOCK_BACK_MS < self._latest:
+            await self.perform(lambda: self.engine.start(moment, set_back=True))
+        self._latest = moment.now
 
     async def _put_off(self, error: KexkitError) -> None:
         """What fails may not keep the rest from its turn; and a store in trouble is asked again a little later."""
