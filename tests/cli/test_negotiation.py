@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from kexkit import (
     STRICT,
     CloneSuspected,
@@ -17,10 +18,12 @@ from kexkit import (
     NegotiationTrouble,
     OfferShrunk,
     Policy,
+    Publish,
     Skip,
     Waiting,
     errors,
 )
+from kexkit.contact import parse_contact_code
 from kexkit.errors import InvalidInput
 from kexkit_cli.invocation import Invocation
 from kexkit_cli.opening import policy_of
@@ -230,6 +233,9 @@ def test_the_command_that_is_advised_can_be_typed_as_it_stands(name: str, who: s
         ('first_flight = "hold"', Policy(first_flight=FirstFlight.HOLD)),
         ('downgrade = "accept"', Policy(downgrade=Downgrade.ACCEPT)),
         ('new_static = "ask"', Policy(new_static=Downgrade.ASK)),
+        ('publish = "contacts"', Policy(publish=Publish.CONTACTS)),
+        ('publish = "none"', Policy(publish=Publish.NONE)),
+        ('strict = true\npublish = "contacts"', evolve(STRICT, publish=Publish.CONTACTS)),
         ('mechanisms = ["x3dh/1"]', Policy(mechanisms=frozenset({"x3dh/1"}))),
     ],
 )
@@ -258,11 +264,50 @@ def test_strict_without_forward_secrecy_is_strict_in_all_else() -> None:
         'strict = true\ndowngrade = "accept"',
         'strict = true\nfirst_flight = "send"',
         'strict = true\nnew_static = "accept"',
+        'publish = "everybody"',
     ],
 )
 def test_a_policy_that_is_not_understood_or_contradicts_itself_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_config(text, "here")
+
+
+@pytest.mark.parametrize("text", ['publish = "none"\nstrict = true', 'publish = "none"\nfirst_flight = "hold"'])
+def test_to_make_no_offers_and_wait_for_confirmations_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="never confirmed"):
+        policy_of(parse_config(text, "here"))
+
+
+def test_who_publishes_to_contacts_posts_no_offer_unless_asked_and_shows_it_in_pictures(
+    invoke: Invoke, home: Path
+) -> None:
+    def offers(*options: str) -> bool:
+        code = parse_contact_code(invoke("contact", "--json", *options).json["code"])
+        return bool(code.offers or code.pins)
+
+    invoke("init")
+    assert (offers(), offers("--compact"), offers("--no-offers")) == (True, True, False)
+    write_config(home, "default", 'publish = "contacts"\n')
+    assert (offers(), offers("--compact"), offers("--offers")) == (False, True, True)
+    assert "(to people alone)" in invoke("whoami").out
+
+
+def test_who_has_made_an_offer_is_told_that_it_cannot_make_none_and_a_new_profile_can(
+    invoke: Invoke, home: Path
+) -> None:
+    invoke("init")
+    write_config(home, "default", 'publish = "none"\n')
+    refused = invoke("whoami")
+    assert refused.code
+    assert "Publish to contacts alone, or begin with a new profile." in refused.err
+    made = invoke("--profile", "silent", "init", "--publish", "none", "--json").json
+    assert (made["publish"], made["offers"]) == ("none", [])
+    told = invoke("--profile", "silent", "whoami", "--json").json
+    assert (told["publish"], told["offers"], told["identity"]) == ("none", [], made["identity"])
+    assert "take you for a Status device" in invoke("--profile", "silent", "whoami").out
+    assert invoke("--profile", "silent", "contact", "--offers").code
+    assert invoke("--profile", "silent", "init", "--publish", "contacts").code
+    assert not invoke("--profile", "silent", "init", "--publish", "none").code
 
 
 def test_what_is_named_first_is_offered_first_and_nothing_else_is(invoke: Invoke, home: Path) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kexkit import Contact, Guarantee, Policy
-from kexkit.api import KeyExchange
+from kexkit import Contact, Guarantee, Policy, Publish
+from kexkit.api import Carriage, KeyExchange
 from kexkit.errors import NoCommonMechanism
 
 
 def offered(exchanges: Sequence[KeyExchange], policy: Policy) -> tuple[str, ...]:
-    """The names that stand in our offer, in its order: what policy allows."""
+    """The names that stand in our offer, in its order: what policy allows. Without one, what others then assume."""
+    if policy.publish is Publish.NONE:
+        exchanges = [one for one in exchanges if one.carriage is Carriage.SLOT]
     return tuple(one.name for one in exchanges if policy.allows(one.name) and policy.require in one.guarantees)
 
 

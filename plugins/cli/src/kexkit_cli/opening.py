@@ -17,6 +17,7 @@ from kexkit import (
     Node,
     Plugins,
     Policy,
+    Publish,
     load_plugins,
     open_node,
 )
@@ -113,6 +114,8 @@ def policy_of(config: Config, *, without_forward_secrecy: bool = False) -> Polic
         policy = evolve(policy, downgrade=Downgrade(config.downgrade))
     if config.new_static is not None:
         policy = evolve(policy, new_static=Downgrade(config.new_static))
+    if config.publish is not None:
+        policy = evolve(policy, publish=Publish(config.publish))
     if config.mechanisms is not None:
         policy = evolve(policy, mechanisms=frozenset(config.mechanisms))
     return policy

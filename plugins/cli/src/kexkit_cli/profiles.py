@@ -43,6 +43,8 @@ class Config:
     first_flight: str | None = None
     downgrade: str | None = None
     new_static: str | None = None
+    publish: str | None = None
+    """where our offer goes: to everybody, to people alone, or nowhere"""
     plugins: Mapping[str, Mapping[str, str]] = field(default=MappingProxyType({}), repr=False)
 
 
@@ -106,13 +108,16 @@ def make_profile(invocation: Invocation) -> Path:
     return folder
 
 
-def write_config(folder: Path, name: str, identity: bytes) -> None:
+def write_config(folder: Path, name: str, identity: bytes, publish: str | None = None) -> None:
     """What makes the folder a profile, whole or not at all."""
+    text = _TEMPLATE.format(name=_quoted(name), identity=identity.hex())
+    if publish is not None:
+        text = text.replace('# publish = "advertise"  ', f'publish = "{publish}"', 1)
     place = folder / CONFIG_NAME
     fresh = place.with_suffix(f".{os.getpid()}")
     try:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(_TEMPLATE.format(name=_quoted(name), identity=identity.hex()))
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         fresh.replace(place)
@@ -145,6 +150,7 @@ identity = "{identity}"
 # first_flight = "send"                           # "hold": no text leaves before the peer has confirmed the choice
 # downgrade = "ask"                               # less than before: "refuse" it, "accept" it, or "ask"
 # new_static = "accept"                           # a device shows a new long-term key: "ask", "refuse", "accept"
+# publish = "advertise"                           # our offer: "contacts": to people alone; "none": nowhere, as Status
 # strict = false                                  # true: hold, refuse, ask, and hear no new device without offers
 # [plugins.NAME]                                  # a plugin's own settings
 """
@@ -253,6 +259,7 @@ _READERS = {
     "first_flight": _one_of("send", "hold"),
     "downgrade": _one_of("ask", "refuse", "accept"),
     "new_static": _one_of("ask", "refuse", "accept"),
+    "publish": _one_of("advertise", "contacts", "none"),
     "plugins": _tables,
 }
 

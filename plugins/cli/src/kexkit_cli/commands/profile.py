@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import click
 from attrs import evolve
+from kexkit import Publish
 from kexkit.errors import InvalidInput
 
 from kexkit_cli.console import Console
@@ -20,31 +21,37 @@ from kexkit_cli.profiles import Profile, checked_name, config_of, make_profile, 
 
 @click.command(cls=Command)
 @click.option("--name", default="", help="What you call yourself here; it is told to nobody.")
+@click.option("--publish", type=click.Choice([each.value for each in Publish]), help="Where your offer goes.")
 @click.pass_context
-def init(context: click.Context, name: str) -> None:
+def init(context: click.Context, name: str, publish: str | None) -> None:
     """Make a profile: an identity of your own, and a place for your texts.
 
     Done again, it changes nothing and says who you are.
     """
     invocation = of(context)
-    anyio.run(_init, invocation, Console(invocation), checked_name(name) if name else "")
+    anyio.run(_init, invocation, Console(invocation), checked_name(name) if name else "", publish)
 
 
-async def _init(invocation: Invocation, console: Console, name: str) -> None:
+async def _init(invocation: Invocation, console: Console, name: str, publish: str | None) -> None:
     try:
         profile = the_profile(invocation)
     except NoSuchProfile:
         folder = make_profile(invocation)
-        config = evolve(config_of(invocation), name=name)
+        config = evolve(config_of(invocation), name=name, publish=publish)
         made = Profile(invocation.profile, folder, config)
         async with opened_at(invocation, console, made, policy_of(config), online=False) as work:
-            write_config(folder, name, work.node.identity)
+            write_config(folder, name, work.node.identity, publish)
             _show_whoami(work, invocation, console, made=True)
         return
     if name and name != profile.config.name:
         raise InvalidInput(
             f"The profile {profile.name!r} is there already, under another name.",
             advice=f"Change the name in {profile.folder / 'config.toml'}.",
+        )
+    if publish is not None and publish != policy_of(profile.config).publish.value:
+        raise InvalidInput(
+            f"The profile {profile.name!r} is there already, and publishes otherwise.",
+            advice=f"Change `publish` in {profile.folder / 'config.toml'}.",
         )
     async with opened(invocation, console) as work:
         console.note(f"The profile {profile.name!r} was there already; nothing was changed.")
@@ -75,7 +82,7 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         "profile": work.profile.name,
         "folder": str(work.profile.folder),
         "mechanisms": [exchange.name for exchange in work.exchanges],
-        "offers": list(offered(work.exchanges, work.policy)),
+        "offers": list(offered(work.exchanges, work.policy)) if work.policy.publish is not Publish.NONE else [],
         "store": store,
         "transport": transport,
         "url": settings.get("url"),
@@ -83,6 +90,7 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         "first_flight": work.policy.first_flight.value,
         "downgrade": work.policy.downgrade.value,
         "new_static": work.policy.new_static.value,
+        "publish": work.policy.publish.value,
     }
     if made:
         facts["made"] = True
@@ -97,7 +105,7 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         "device": work.node.installation,
         "speaks": ", ".join(facts["mechanisms"])
         + ("" if config.forward_secrecy else "  (also without forward secrecy)"),
-        "offers": ", ".join(facts["offers"]) or "nothing: the policy allows none of these",
+        "offers": _offers_in_words(facts),
         "keeps": f"in {store}",
         "sends": f"over {transport}" + (f"  {facts['url']}" if facts["url"] else ""),
     }
@@ -109,26 +117,32 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         console.note(f"Your profile is made. Next: kexkit{named} contact, and let somebody add that code.")
 
 
+def _offers_in_words(facts: dict[str, Any]) -> str:
+    if facts["publish"] == Publish.NONE.value:
+        return "nothing: the policy publishes no offer, so others take you for a Status device"
+    names = ", ".join(facts["offers"]) or "nothing: the policy allows none of these"
+    return names + ("  (to people alone)" if facts["publish"] == Publish.CONTACTS.value else "")
+
+
 @click.command(cls=Command)
 @click.option("--compact", is_flag=True, help="The short form: capitals and digits, made for QR codes.")
 @click.option("--qr", is_flag=True, help="Draw the short form as a QR code.")
+@click.option("--offers/--no-offers", default=None, help="Say what you speak, or not; left out: as `publish` has it.")
 @click.pass_context
-def contact(context: click.Context, compact: bool, qr: bool) -> None:
+def contact(context: click.Context, compact: bool, qr: bool, offers: bool | None) -> None:
     """Your contact code, to hand to whoever shall write to you.
 
     It proves nothing by itself: hand it over in a way that shows it is yours.
     """
     invocation = of(context)
-    anyio.run(_contact, invocation, Console(invocation), compact, qr)
+    anyio.run(_contact, invocation, Console(invocation), compact or qr, qr, offers)
 
 
-async def _contact(invocation: Invocation, console: Console, compact: bool, qr: bool) -> None:
+async def _contact(invocation: Invocation, console: Console, compact: bool, qr: bool, offers: bool | None) -> None:
     async with opened(invocation, console) as work:
-        code = await work.node.contact_code(compact=compact or qr)
+        code = await work.node.contact_code(compact=compact, offers=offers)
         if console.json:
-            console.tell(
-                {"code": code, "identity": work.node.identity.hex(), "form": "compact" if compact or qr else "full"}
-            )
+            console.tell({"code": code, "identity": work.node.identity.hex(), "form": "compact" if compact else "full"})
             return
         if qr:
             _draw(code, console)
