@@ -14,7 +14,7 @@ from kexkit._engine.peers import Person, targets
 from kexkit.contact import ContactCode, Pin
 from kexkit.errors import UnknownDevice
 from kexkit.events import Delivery, DeliveryChanged, InstallationSkipped, Skip, Waiting
-from kexkit.limits import FLUSH_BATCH, KEPT_ASIDE_MS, PURGE_BATCH, TARGETS
+from kexkit.limits import FLUSH_BATCH, KEPT_ASIDE_MS, OWN_OFFER_LIFETIME_MS, PURGE_BATCH, TARGETS
 from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Downgrade
 
 from tests.engine.negotiating_peers import (
@@ -231,6 +231,27 @@ def test_a_text_that_waits_for_devices_that_never_come_goes_to_the_one_that_does
         assert ("bob", text) in world.ledger.told
         assert deliveries(world, text)[-1] is Delivery.STORED
         assert {each for each, _, _ in skips(world)} == {OTHER, THIRD}
+
+
+@pytest.mark.parametrize("kit", [ONLY_FRAME, ONLY_SLOT, ONLY_BARE], ids=["frame", "slot", "bare"])
+def test_a_device_that_died_holds_texts_up_no_longer_than_its_offer_lives(kit: Kit) -> None:
+    with meeting(23, kit, kit) as world:
+        world.sibling("bob", "laptop", kit)
+        world.introduce(("alice", "bob"), ("bob", "alice"), ("alice", "laptop"))
+        laptop = world.peers.pop("laptop").me.installation
+        texts = []
+        for _ in range(2 * OWN_OFFER_LIFETIME_MS // DAY):
+            texts.append(world.send("alice", "bob"))
+            world.until_rest(1)
+            world.send("bob", "alice")
+            world.clock.now += DAY
+            world.until_rest(1)
+        assert all(("bob", text) in world.ledger.told for text in texts)
+        assert all(deliveries(world, text)[-1] is Delivery.STORED for text in texts)
+        assert {where for where, _, _ in skips(world)} == {laptop}
+        assert {why for _, why, _ in skips(world)} <= {Skip.MISSING, Skip.FAILED}
+        assert len(skips(world)) == len(set(skips(world))), "once a cause"
+        must_count_right(world)
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
