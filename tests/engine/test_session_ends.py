@@ -10,9 +10,17 @@ from kexkit import _records as records
 from kexkit._engine.wrapping import contact_code_channel
 from kexkit._transitions import State
 from kexkit.api import Envelope
-from kexkit.limits import FLUSH_BATCH, OVERDUE_MS, PURGE_BATCH, QUIET_MS, RESTING_MS, SESSIONS_PER_DEVICE
+from kexkit.limits import (
+    ATTEMPT_AGAIN_MS,
+    FLUSH_BATCH,
+    OVERDUE_MS,
+    PURGE_BATCH,
+    QUIET_MS,
+    RESTING_MS,
+    SESSIONS_PER_DEVICE,
+)
 
-from tests.engine.negotiating_peers import ONE, ONLY_SLOT, Kit, Meeting, meeting, psk
+from tests.engine.negotiating_peers import KITS, ONE, ONLY_FRAME, ONLY_SLOT, Kit, Meeting, meeting, psk
 from tests.engine.test_negotiation_bounds import AROUND, NEWER, replaced
 from tests.engine.test_negotiation_walks import must_have_it_all
 from tests.world.world import DAY, HOUR
@@ -148,6 +156,39 @@ def test_what_only_a_newer_key_outdated_stays_while_the_peer_speaks_in_it() -> N
         old = outdated(world)
         pass_days(world, world.clock.now + 3 * RESTING_MS, old, heard=True)
         assert is_kept(world, old)
+
+
+# --- never answered --------------------------------------------------------------------------------------------------
+
+
+@AROUND
+@pytest.mark.parametrize("kit", [ONLY_FRAME, ONLY_SLOT], ids=["frame", "slot"])
+def test_what_nobody_answers_for_so_long_is_said_again_though_nothing_else_is_sent(kit: Kit, beyond: int) -> None:
+    with meeting(7, kit, kit) as world:
+        world.introduce()
+        world.settle()
+        world.send("alice", "bob", "is anybody there?")
+        world.leave("alice")
+        world.skip("bob")
+        (lost,) = world.refs("alice", "bob")
+        world.clock.now = lost.since + QUIET_MS + beyond
+        world.work("alice")
+        assert world.device("alice", "bob").attempts == (1 if beyond >= 0 else 0)
+        world.pass_time(ATTEMPT_AGAIN_MS)
+        world.pass_time(ATTEMPT_AGAIN_MS)
+        assert world.told("bob") == ["is anybody there?"]
+        assert not world.alice.table("unconfirmed")
+
+
+@pytest.mark.parametrize("kit", KITS.values(), ids=KITS)
+def test_a_session_that_is_answered_leaves_no_timer_behind(kit: Kit) -> None:
+    with meeting(8, kit, kit) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.settle()
+        assert State(world.refs("alice", "bob")[0].state) is State.OPEN
+        kinds = [records.split_timer(key)[1] for key in world.alice.table("timer")]
+        assert records.Timer.QUIET not in kinds
 
 
 # --- displaced before it was answered --------------------------------------------------------------------------------
