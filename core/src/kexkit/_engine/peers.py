@@ -73,7 +73,8 @@ def ensure_device(person: Person, installation: str, *, hinted: bool = False) ->
 
 def is_hint(device: records.PeerDevice) -> bool:
     """Nothing of its own has ever come, and nothing that is signed speaks of it."""
-    return not (device.proven or device.offer_seq or device.adverts or device.sessions)
+    own = device.offer_seq or device.adverts or device.sessions or device.bare or device.floor
+    return not (device.proven or own)
 
 
 def make_room(draft: Draft, person: Person, installation: str, setting: Setting, moment: Moment) -> Flow[None]:
