@@ -75,7 +75,7 @@ def test_a_repeated_vector_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_receipt_that_comes_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "inbox_key", lambda sequence, what: records.sequence_key("inbox", sequence))
+    monkeypatch.setattr(records, "inbox_receipt", lambda place, entry: place)
     with must_be_found("told again", "receipt"):
         test_scenarios.test_a_late_acknowledgement_means_what_it_was_given_for_though_the_clock_went_back(PSK)
 

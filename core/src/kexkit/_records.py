@@ -42,6 +42,8 @@ Withheld = pb.Withheld
 
 IDENTITY_BYTES: Final = 33
 """with which the ids of what belongs to a person begin"""
+SEQUENCE_BYTES: Final = 8
+RECEIPT_MARK_BYTES: Final = 8
 SELF: Final[Key] = ("self", b"")
 SIGNED_OFFER: Final[Key] = ("own", b"")
 
@@ -152,10 +154,10 @@ def sequence_key(table: str, sequence: int) -> Key:
     return (table, sequence.to_bytes(8, "big"))
 
 
-def inbox_key(sequence: int, what: bytes) -> Key:
-    """In order of arrival, and of this thing alone: should the clock go back over a restart and a number come again,
+def inbox_receipt(place: bytes, entry: Inbox) -> bytes:
+    """A row's place, and a mark of what stands there: should the clock go back over a restart and a number come again,
     an acknowledgement that comes late still means what it was given for."""
-    return ("inbox", sequence.to_bytes(8, "big") + what[:8])
+    return place + (entry.text or entry.mark)[:RECEIPT_MARK_BYTES]
 
 
 def split_sequence(id_: bytes) -> int:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from attrs import field
 
 from kexkit import _records as records
+from kexkit._engine.inboxes import put_in_inbox
 from kexkit._engine.requests import Draft, Flow, Moment, load, load_one
 from kexkit._engine.setting import Setting
 from kexkit._wire import application
@@ -113,10 +114,9 @@ def take_in(draft: Draft, plain: Plain, sender: Device, setting: Setting, moment
     )
     draft.write(key, records.write(text))
     draft.write(records.order_key(peer, text.clock, message_id), b"")
-    receipt = records.inbox_key(moment.sequence(), message_id)
-    draft.write(receipt, records.write(records.Inbox(text=message_id)))
+    receipt = put_in_inbox(draft, records.Inbox(text=message_id), moment)
     yield from move_clock(draft, peer, text.clock)
-    draft.events.append(text_event(receipt[1], message_id, text, chat))
+    draft.events.append(text_event(receipt, message_id, text, chat))
     return True
 
 
@@ -142,9 +142,9 @@ def _put_placeholder(
     unreadable = records.Unreadable(
         author=sender.identity, installation=sender.installation, cause=f"Its contents: {refusal}", at=moment.now
     )
-    receipt = records.inbox_key(moment.sequence(), sha256(plain.body).digest())
-    draft.write(receipt, records.write(records.Inbox(unreadable=unreadable)))
-    draft.events.append(unreadable_event(receipt[1], unreadable))
+    mark = sha256(plain.body).digest()
+    receipt = put_in_inbox(draft, records.Inbox(unreadable=unreadable, mark=mark), moment)
+    draft.events.append(unreadable_event(receipt, unreadable))
 
 
 def unreadable_event(receipt: bytes, stored: records.Unreadable) -> Unreadable:

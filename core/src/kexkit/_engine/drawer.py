@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
 from kexkit import _records as records
+from kexkit._engine.inboxes import put_in_inbox
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, broken, live, load, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit.api import NOTHING, Ask, Have, Hear, KeyExchange, Row, Session, Step, Wants
@@ -168,9 +169,8 @@ def _put_question(draft: Draft, ask: Ask, session: Session, moment: Moment) -> N
     question = records.Question(
         session=session.id, peer=peer.identity if peer is not None else b"", kind=ask.kind, text=ask.text
     )
-    receipt = records.sequence_key("inbox", moment.sequence())
-    draft.write(receipt, records.write(records.Inbox(question=question)))
-    draft.events.append(question_event(receipt[1], question))
+    receipt = put_in_inbox(draft, records.Inbox(question=question, mark=session.id), moment)
+    draft.events.append(question_event(receipt, question))
 
 
 def question_event(receipt: bytes, stored: records.Question) -> Question:

@@ -13,6 +13,7 @@ from kexkit import _records as records
 from kexkit._engine import clocks, consenting, forgetting, noting, offering, receiving, sending, timing
 from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
+from kexkit._engine.inboxes import take_from_inbox
 from kexkit._engine.peers import load_person
 from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, Outcome, load_one, scan
 from kexkit._engine.setting import Setting
@@ -130,7 +131,7 @@ class Engine:
         draft = Draft()
         found = yield from cue_session(draft, session_id, cue, self.setting, moment, self._keys)
         if receipt:
-            draft.remove(("inbox", receipt))
+            yield from take_from_inbox(draft, receipt)
         return draft.outcome(found)
 
     def end_sessions(self, peer: bytes, moment: Moment) -> Flow[Outcome]:
@@ -164,8 +165,7 @@ class Engine:
     def acknowledge(self, receipt: bytes) -> Flow[Outcome]:
         """The application has it: it is not told again."""
         draft = Draft()
-        yield from ()
-        draft.remove(("inbox", receipt))
+        yield from take_from_inbox(draft, receipt)
         return draft.outcome()
 
     def stored(self, outbox: tuple[Key, ...]) -> Flow[Outcome]:

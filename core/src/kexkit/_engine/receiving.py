@@ -15,6 +15,7 @@ from kexkit._engine.allowance import HINTED
 from kexkit._engine.bare import receive_bare
 from kexkit._engine.chatting import unreadable_event
 from kexkit._engine.cloning import tell_of_clone
+from kexkit._engine.inboxes import put_in_inbox, take_from_inbox
 from kexkit._engine.negotiating import DAY_MS
 from kexkit._engine.noting import note_bundles, note_offers
 from kexkit._engine.opening import open_frame
@@ -232,19 +233,17 @@ def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: Kexkit
     person = yield from load_person(draft, sender)
     if person.is_new or person.record.held >= HELD_PER_PEER:
         return
-    receipt = records.inbox_key(moment.sequence(), key[1][-8:])
     retried = len(envelope.payload) <= HELD_BYTES
     unreadable = records.Unreadable(author=sender, cause=str(refusal), at=moment.now, retried=retried)
     draft.rely(key, None)
     kept = records.outgoing_of(envelope) if retried else None
-    held = records.Held(envelope=kept, cause=str(refusal), inbox=receipt[1])
-    draft.write(key, records.write(held))
-    draft.write(receipt, records.write(records.Inbox(unreadable=unreadable)))
+    receipt = put_in_inbox(draft, records.Inbox(unreadable=unreadable, mark=key[1][-16:]), moment)
+    draft.write(key, records.write(records.Held(envelope=kept, cause=str(refusal), inbox=receipt)))
     draft.write(records.timer_key(moment.now + HELD_MS, records.Timer.HELD_EXPIRY, key[1]), b"")
     person.record.held += 1
     person.changed = True
     save_person(draft, person)
-    draft.events.append(unreadable_event(receipt[1], unreadable))
+    draft.events.append(unreadable_event(receipt, unreadable))
 
 
 def set_aside(
@@ -313,7 +312,7 @@ def retry_held(
     attempt.write(person_key, records.write(person.record))
     attempt.rely(person_key, person.row)
     attempt.remove(key)
-    attempt.remove(("inbox", held.inbox))
+    yield from take_from_inbox(attempt, held.inbox)
     draft.given.update(attempt.given)
     draft.put.update(attempt.put)
     draft.drop |= attempt.drop

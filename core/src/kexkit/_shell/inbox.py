@@ -65,28 +65,29 @@ class Inbox:
         await self._bell.wait()
 
     async def read(self, key: Key, row: Versioned) -> DurableEvent | None:
-        entry = records.quietly(lambda row: records.read_inbox(row.value), row)
+        """A damaged row is shown as such, and can be acknowledged: else whoever reads in a loop never got past it."""
+        receipt = key[1]
+        try:
+            entry = records.quietly(lambda row: records.read_inbox(row.value), row)
+            receipt = records.inbox_receipt(receipt, entry)
+            return await self._event(receipt, entry)
+        except (StoreCorrupt, StoreNewer) as damaged:
+            return Unreadable(receipt, b"", "", str(damaged), retried=False, at=0)
+
+    async def _event(self, receipt: bytes, entry: records.Inbox) -> DurableEvent | None:
         if entry.WhichOneof("event") == "unreadable":
-            return unreadable_event(key[1], entry.unreadable)
+            return unreadable_event(receipt, entry.unreadable)
         if entry.WhichOneof("event") == "question":
-            return question_event(key[1], entry.question)
+            return question_event(receipt, entry.question)
         found = (await self._store.load((records.text_key(entry.text),))).get(records.text_key(entry.text))
         if found is None:
             return None
-        return records.quietly(partial(_read_text_event, key[1], entry.text), found)
+        return records.quietly(partial(_read_text_event, receipt, entry.text), found)
 
 
 def _read_text_event(receipt: bytes, message_id: bytes, row: Versioned) -> TextReceived:
     text = records.read_text(row.value)
     return text_event(receipt, message_id, text, chat_of(text))
-
-
-async def _shown(inbox: Inbox, key: Key, row: Versioned) -> DurableEvent | None:
-    """A damaged row is shown as such, and can be acknowledged: else whoever reads in a loop never got past it."""
-    try:
-        return await inbox.read(key, row)
-    except (StoreCorrupt, StoreNewer) as damaged:
-        return Unreadable(key[1], b"", "", str(damaged), retried=False, at=0)
 
 
 class Reader:
@@ -112,7 +113,7 @@ class Reader:
                 await inbox.news()
                 continue
             key, row = self._page[0]
-            event = await _shown(inbox, key, row)
+            event = await inbox.read(key, row)
             self._page.popleft()  # only now: a reader that is cancelled meanwhile, and goes on, has missed nothing
             self._position = key[1] + b"\x00"
             if event is not None:

@@ -169,14 +169,16 @@ class Held(_message.Message):
     def __init__(self, envelope: _Optional[_Union[Outgoing, _Mapping]] = ..., cause: _Optional[str] = ..., inbox: _Optional[bytes] = ...) -> None: ...
 
 class Inbox(_message.Message):
-    __slots__ = ("text", "unreadable", "question")
+    __slots__ = ("text", "unreadable", "question", "mark")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
     text: bytes
     unreadable: Unreadable
     question: Question
-    def __init__(self, text: _Optional[bytes] = ..., unreadable: _Optional[_Union[Unreadable, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ...) -> None: ...
+    mark: bytes
+    def __init__(self, text: _Optional[bytes] = ..., unreadable: _Optional[_Union[Unreadable, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., mark: _Optional[bytes] = ...) -> None: ...
 
 class Unreadable(_message.Message):
     __slots__ = ("author", "installation", "cause", "at", "retried")
