@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import pytest
 from kexkit._transitions import State
-from kexkit.events import CloneSuspected, FrameRefused
+from kexkit.api import Context, Have, Step
+from kexkit.errors import Cloned
+from kexkit.events import CloneSuspected, FrameRefused, Unreadable
+from kexkit_psk.session import PskSession
 
-from tests.engine.negotiating_peers import BARE_NAME, ONLY_BARE, ONLY_SLOT, Kit, Meeting, meeting
+from tests.engine.negotiating_peers import (
+    BARE_NAME,
+    ONLY_BARE,
+    ONLY_FRAME,
+    ONLY_SLOT,
+    PSK_NAME,
+    Kit,
+    Meeting,
+    meeting,
+)
 from tests.world.peer import Peer
 
 
@@ -109,3 +121,30 @@ def test_x3dh_cannot_know_and_says_nothing() -> None:
         world.read("bob")
         assert not clones(world, "bob")
         assert world.told_of("bob", FrameRefused)
+
+
+def test_a_sign_in_a_signed_envelope_names_the_device_and_its_message_is_held_like_any_that_does_not_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a mechanism whose frames travel beside Status's; and what is no session of anybody's is told to nobody."""
+    with meeting(6, ONLY_FRAME, ONLY_FRAME) as world:
+        talking(world)
+        session = world.refs("alice", "bob")[0].id
+        named = [bytes(32), session, session]
+
+        def receive(self: PskSession, frame: bytes, have: Have, *, ctx: Context) -> Step:
+            raise Cloned(session=named.pop(0))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PskSession, "receive", receive)
+            for _ in range(3):
+                world.send("bob", "alice")
+                world.leave("bob")
+                world.read("alice")
+        assert clones(world, "alice") == [(world.bob.me.identity, False)]
+        assert [type(event) for event in world.alice.read_inbox()][-3:] == [Unreadable] * 3
+        world.send("alice", "bob")
+        world.quiesce()
+        world.send("bob", "alice")
+        world.quiesce()
+        assert world.states("alice", "bob")[PSK_NAME][0] is State.OPEN

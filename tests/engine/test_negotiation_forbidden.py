@@ -9,7 +9,7 @@ from kexkit._transitions import State
 from kexkit._wire.confirms import Ruling
 from kexkit.events import FrameRefused, PeerMet, Unreadable
 
-from tests.engine.negotiating_peers import ONE, SLOT, SLOT_NAME, TWO, Kit, Meeting, Plugin, loose, meeting
+from tests.engine.negotiating_peers import LADDER, ONE, SLOT, SLOT_NAME, TWO, Kit, Meeting, Plugin, loose, meeting
 
 BOTH = Kit((loose(ONE), loose(TWO)))
 STATUS_TOO = Kit((SLOT, loose(TWO)))
@@ -49,6 +49,21 @@ def test_a_forbidden_choice_is_refused_in_its_session_and_made_again_without_any
             assert world.states(who, whom) == {forbidden: [State.REFUSED], TWO: [State.OPEN]}
         world.until_rest()
         world.must_agree()
+
+
+def test_an_opening_that_travels_alone_over_what_is_forbidden_is_answered_with_our_offer() -> None:
+    """It binds the offer that it answers, so there is no session to refuse; it used to be left without an answer."""
+    kit = Kit((LADDER, loose(TWO)))
+    with meeting(7, kit, kit) as world:
+        unheard(world, forbidding(kit, TWO))
+        sent = world.send("alice", "bob")
+        world.leave("alice")
+        world.read("bob")
+        assert [envelope.version for envelope in world.leave("bob")] == [2]
+        assert not world.bob.table("half")
+        world.settle()
+        assert world.bob.history(world.alice.me.identity) == [sent]
+        assert world.states("alice", "bob")[TWO] == [State.OPEN]
 
 
 def test_what_came_over_a_forbidden_choice_is_kept_back_until_a_person_asks_for_it() -> None:
