@@ -17,7 +17,7 @@ from kexkit.contact import ContactCode, parse_contact_code
 from kexkit.errors import InvalidInput, PolicyRefused
 from kexkit.events import FrameRefused, SessionOpened
 from kexkit.identity import SoftwareIdentity
-from kexkit.limits import FLUSH_BATCH, OWN_OFFER_LIFETIME_MS
+from kexkit.limits import FLUSH_BATCH, OWN_OFFER_LIFETIME_MS, PROVISIONAL_TEXTS
 from kexkit.policy import WITHOUT_FORWARD_SECRECY, FirstFlight, Policy, Publish
 
 from tests.attacks.man_in_the_middle import make_no_offers
@@ -284,6 +284,19 @@ def test_openings_that_cross_with_one_who_makes_no_offer_lose_nothing(other: Kit
         world.quiesce(3)
         world.must_agree()
         shows_nothing(world, "bob")
+
+
+def test_silence_says_nothing_to_one_who_makes_no_offer() -> None:
+    """Nobody confirms to him, so that nothing is unconfirmed, however long nobody answers."""
+    with meeting(23, OPEN, SILENT) as world:
+        world.introduce()
+        world.send("bob", "alice")
+        world.leave("bob")
+        world.clock.now += 8 * 24 * 3600 * 1000
+        for _ in range(PROVISIONAL_TEXTS + 1):
+            world.send("bob", "alice")
+        assert not world.causes("bob")
+        assert world.states("bob", "alice") == {SLOT_NAME: [State.PROVISIONAL]}
 
 
 def test_who_makes_no_offer_still_reads_others_and_says_when_there_is_nothing_in_common() -> None:
