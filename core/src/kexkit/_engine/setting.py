@@ -22,6 +22,9 @@ class Setting:
     policy: Policy
     negotiates: bool = True
     """sign offers and confirm choices; False: Status's encryption layer alone, for which every session just begins"""
+    confirms: bool = field(init=False)
+    """we make offers, and tell what we chose. Who makes none speaks Status's mechanism alone, and confirms nothing, but
+    reads what others offer"""
     by_name: Mapping[str, KeyExchange] = field(init=False)
     slot: KeyExchange | None = field(init=False)
     """the one whose frames are Status's map, and whose offer is Status's bundle"""
@@ -29,6 +32,10 @@ class Setting:
     """names that policy lets us use"""
     offered: tuple[str, ...] = field(init=False)
     """the same in order of preference: what we offer"""
+
+    @confirms.default
+    def _confirms(self) -> bool:
+        return self.negotiates and self.policy.publish is not Publish.NONE
 
     @by_name.default
     def _by_name(self) -> Mapping[str, KeyExchange]:
@@ -56,12 +63,6 @@ class Setting:
     @offered.default
     def _offered(self) -> tuple[str, ...]:
         return tuple(exchange.name for exchange in self.exchanges if exchange.name in self.allowed)
-
-    @property
-    def confirms(self) -> bool:
-        """We make offers, and tell what we chose. Who makes none speaks Status's mechanism alone, and confirms nothing,
-        but reads what others offer."""
-        return self.negotiates and self.policy.publish is not Publish.NONE
 
     @property
     def bare(self) -> tuple[str, ...]:
