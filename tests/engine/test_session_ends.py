@@ -276,6 +276,41 @@ def test_more_texts_than_one_page_are_said_again_when_their_session_is_displaced
         must_have_it_all(world)
 
 
+def quiet_reader(world: Meeting, days: int) -> list[bytes]:
+    """Bob publishes a new key each day, makes no offers that Alice hears of, and never answers. She writes daily."""
+    world.alice.add(evolve(world.bob.code(), offers=()))
+    sent = []
+    for _ in range(days):
+        sent.append(world.send("alice", "bob"))
+        world.leave("alice")
+        world.clock.now += 25 * HOUR
+        world.work("bob")
+        world.alice.add(evolve(world.bob.code(), offers=()))
+        world.work("alice")
+        world.leave("alice")
+    return sent
+
+
+def test_who_makes_no_offers_and_never_answers_does_not_get_everything_again_and_again() -> None:
+    with meeting(22, ONLY_SLOT, ONLY_SLOT) as world:
+        days = 4 * SESSIONS_PER_DEVICE
+        quiet_reader(world, days)
+        assert sum(len(said.texts) for said in world.said("alice")) == days
+        assert len(world.alice.table("unconfirmed")) <= SESSIONS_PER_DEVICE
+
+
+@AROUND
+def test_who_makes_no_offers_gets_again_what_is_no_older_than_so_long(beyond: int) -> None:
+    with meeting(23, ONLY_SLOT, ONLY_SLOT) as world:
+        world.alice.add(evolve(world.bob.code(), offers=()))
+        world.send("alice", "bob")
+        world.leave("alice")
+        world.clock.now += QUIET_MS + beyond
+        world.alice.perform(lambda: world.alice.engine.end_sessions(world.bob.me.identity, world.alice.moment()))
+        world.work("alice")
+        assert len(world.alice.table("unconfirmed")) + len(world.alice.table("waiting")) == (beyond <= 0)
+
+
 def test_a_session_that_ends_unanswered_leaves_more_than_one_page_to_say_again() -> None:
     with meeting(21, ONLY_SLOT, ONLY_SLOT) as world:
         world.alice.add(evolve(world.bob.code(), offers=()))

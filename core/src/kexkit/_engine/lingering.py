@@ -5,7 +5,7 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, confirmation_alone
 from kexkit._engine.drawer import end_stored
-from kexkit._engine.peers import Person, awaken, load_person, plan_repeat, repeat_after_end, save_person
+from kexkit._engine.peers import Person, awaken, device_of, load_person, plan_repeat, repeat_after_end, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, live, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Talk, give_up
@@ -151,26 +151,37 @@ def requeue(draft: Draft, reference: bytes, moment: Moment) -> Flow[None]:
     if person.is_new:
         yield from purge_unconfirmed(draft, session_id, moment)
         return
-    if (yield from _say_again(draft, person, installation, session_id)) == FLUSH_BATCH:
+    if (yield from _say_again(draft, person, installation, session_id, moment)) == FLUSH_BATCH:
         draft.write(records.timer_key(moment.now + 1, records.Timer.REQUEUE, reference), b"")
     awaken(draft, identity, moment)
 
 
-def _say_again(draft: Draft, person: Person, installation: str, session_id: bytes) -> Flow[int]:
-    """What was said in this session waits for another: a page of it. How many texts."""
+def _say_again(draft: Draft, person: Person, installation: str, session_id: bytes, moment: Moment) -> Flow[int]:
+    """What was said in this session waits for another: a page of it. How many texts. A device that makes no offers may
+    read all and answer nothing; it gets again what is new, and not everything for ever."""
+    newer_than = moment.now - QUIET_MS if _may_have_it_all(device_of(person, installation), session_id) else 0
     rows = yield from _unconfirmed(draft, session_id, FLUSH_BATCH)
     for key, _ in rows:
         draft.remove(key)
-        yield from _wait_again(draft, person, installation, key[1][len(session_id) :])
+        yield from _wait_again(draft, person, installation, key[1][len(session_id) :], newer_than)
     return len(rows)
 
 
-def _wait_again(draft: Draft, person: Person, installation: str, message_id: bytes) -> Flow[None]:
+def _may_have_it_all(device: records.PeerDevice | None, session_id: bytes) -> bool:
+    if device is None or device.offer_seq:
+        return False
+    refused = (State.REFUSED, State.FROZEN)
+    return not any(ref.id == session_id and State(ref.state) in refused for ref in device.sessions)
+
+
+def _wait_again(draft: Draft, person: Person, installation: str, message_id: bytes, newer_than: int) -> Flow[None]:
     key = records.text_key(message_id)
     row = yield from load_one(draft, key)
     if row is None:
         return
     text = records.read_text(row.value)
+    if text.at < newer_than:
+        return
     waiting = records.waiting_key(person.identity, installation, text.clock, message_id)
     if (yield from load_one(draft, waiting)) is not None:
         return
