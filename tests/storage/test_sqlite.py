@@ -69,6 +69,7 @@ def test_full_is_the_default_and_normal_is_asked_for(tmp_path: Path, setting: di
         assert asked == {"synchronous": level, "secure_delete": 1}
         assert store._rows.db.execute("PRAGMA journal_mode").fetchall() == [(b"wal",)]
         assert store._rows.db.execute("PRAGMA wal_autocheckpoint").fetchall() == [(limits.WAL_PAGES,)]
+        assert store._rows.db.execute("PRAGMA page_size").fetchall() == [(limits.PAGE_SIZE,)]
 
 
 # --- bounds ---

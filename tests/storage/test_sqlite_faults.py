@@ -155,8 +155,9 @@ def test_a_zeroed_or_missing_page_is_detected(
 ) -> None:
     file, expected = intact
     whole, zeroed = file.read_bytes(), []
-    for page in range(0, len(whole), 4096):
-        zeroed.append(look(quick_path / "x", whole[:page] + bytes(4096) + whole[page + 4096 :], expected))
+    size = limits.PAGE_SIZE
+    for page in range(0, len(whole), size):
+        zeroed.append(look(quick_path / "x", whole[:page] + bytes(size) + whole[page + size :], expected))
         assert look(quick_path / "x", whole[:page], expected) == "detected", page
     assert zeroed.count("detected") > 0.9 * len(zeroed)  # the others hold no row
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kexkit.api import Change, Key
 from kexkit.errors import Conflict, StoreCorrupt, StoreUnusable
-from kexkit_storage_sqlite import _rows, limits
+from kexkit_storage_sqlite import _rows, _schema, limits
 from kexkit_storage_sqlite._opening import opened
 from kexkit_storage_sqlite._rows import Rows
 from kexkit_storage_sqlite._store import SqliteStore
@@ -167,14 +167,17 @@ def test_a_change_that_fails_takes_no_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["value = x'00'", "sum = sum + 1", "id = id + 1", "value = 'text'"])
-def test_a_damaged_number_is_noticed(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_number_is_noticed(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened({"path": str(tmp_path)}) as store:
         at_once(store.apply(Change({}, {("t", EDGES[1]): b"\x01"})))
     db = sqlite3.connect(tmp_path / "kexkit.sqlite")
     with db:
         db.execute(f"UPDATE number_0 SET {damage}")
     db.close()
-    with opened({"path": str(tmp_path)}) as store, pytest.raises(StoreCorrupt):
+    with pytest.raises(StoreCorrupt, match="table t is damaged"), opened({"path": str(tmp_path)}):
+        pass
+    monkeypatch.setattr(_schema, "WHOLE_CHECK_BYTES", 1)  # as of a large file
+    with opened({"path": str(tmp_path)}) as store, pytest.raises(StoreCorrupt, match="table t is damaged"):
         at_once(all_of(store, "t"))
 
 
@@ -187,3 +190,18 @@ def test_no_row_takes_two_places(tmp_path: Path) -> None:
         keyed = {row for (row,) in rows.db.execute("SELECT id FROM row WHERE tbl = 't'")}
         assert keyed == set(AROUND)
         assert rows.db.execute("SELECT count(*) FROM number_0").fetchone() == (len(EDGES),)
+
+
+@pytest.mark.parametrize(
+    "change", ["number_1 SET id = id + 1", "number_1 SET id = id - 1", "numbered SET tbl = 'v' WHERE tbl = 'u'"]
+)
+def test_a_number_that_became_another_is_noticed_when_the_store_opens(tmp_path: Path, change: str) -> None:
+    """No index misses it, and whoever looks for it would find nothing."""
+    with opened({"path": str(tmp_path)}) as store:
+        at_once(store.apply(Change({}, {("t", EDGES[1]): b"1", ("u", EDGES[1]): b"2"})))
+    db = sqlite3.connect(tmp_path / "kexkit.sqlite")
+    with db:
+        db.execute(f"UPDATE {change}")
+    db.close()
+    with pytest.raises(StoreCorrupt, match="damaged"), opened({"path": str(tmp_path)}):
+        pass

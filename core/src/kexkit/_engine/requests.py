@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -93,6 +93,9 @@ class Departure:
     peer: bytes = b""
 
 
+NOTHING_DROPPED: Final[frozenset[Key]] = frozenset()
+
+
 class Draft:
     """An operation's effects while it is being worked out. It becomes an Outcome, or is forgotten."""
 
@@ -122,7 +125,7 @@ class Draft:
         self.drop.add(key)
 
     def outcome(self, result: object = None) -> Outcome:
-        change = Change(self.given, self.put, frozenset(self.drop))
+        change = Change(self.given, self.put, frozenset(self.drop) if self.drop else NOTHING_DROPPED)
         return Outcome(
             change,
             tuple(self.events),

@@ -195,7 +195,9 @@ class PlainSession:
             raise Forged("A payload does not authenticate.") from None
         except KexkitError as error:
             raise error.with_traceback(None) from None
-        if n >= top:
+        if n == top:
+            return Opened(PlainSession(fixed, self.n, n + 1, self.missing << 1 & _WINDOW), body)
+        if n > top:
             missing = (self.missing << (n - top + 1) | (1 << (n - top + 1)) - 2) & _WINDOW
             return Opened(PlainSession(fixed, self.n, n + 1, missing), body)
         return Opened(PlainSession(fixed, self.n, top, self.missing ^ 1 << (top - 1 - n)), body)

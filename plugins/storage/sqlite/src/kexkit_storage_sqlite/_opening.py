@@ -12,6 +12,7 @@ from kexkit.errors import InvalidInput, StoreCorrupt
 from kexkit_storage_sqlite._errors import typed, unusable
 from kexkit_storage_sqlite._files import appear, discard, make_private, place, tighten_files
 from kexkit_storage_sqlite._lease import Lease
+from kexkit_storage_sqlite._rows import Rows
 from kexkit_storage_sqlite._schema import (
     check_intact,
     check_ours,
@@ -19,6 +20,7 @@ from kexkit_storage_sqlite._schema import (
     configure,
     keep_others_out,
     migrate,
+    size_pages,
     use_log,
 )
 from kexkit_storage_sqlite._store import SqliteStore
@@ -67,8 +69,10 @@ def prepare(db: sqlite3.Connection, file: str, synchronous: str) -> None:
     tighten_files(file)  # before SQLite makes others beside it, which take its mode
     configure(db, synchronous)
     use_log(db)
-    check_intact(db, file)
+    looked_through = check_intact(db, file)
     migrate(db)
+    if looked_through:
+        Rows(db).check_numbers()
     with suppress(sqlite3.OperationalError):  # for want of room, say; the log is as durable
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -82,6 +86,7 @@ def _make(file: str, synchronous: str) -> None:
     make_private(new)
 
     def fill(db: sqlite3.Connection) -> None:
+        size_pages(db)
         configure(db, synchronous)
         migrate(db)
 

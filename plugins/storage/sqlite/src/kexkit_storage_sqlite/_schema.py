@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from kexkit.errors import StoreCorrupt, StoreNewer, StoreUnusable
 
-from kexkit_storage_sqlite.limits import WAL_PAGES, WHOLE_CHECK_BYTES
+from kexkit_storage_sqlite.limits import PAGE_SIZE, WAL_PAGES, WHOLE_CHECK_BYTES
 
 HEADER = 100  # bytes before the first page's content, in every SQLite file
 APPLICATION_ID = 0x6B65786B  # "kexk"
@@ -43,6 +43,7 @@ _SYNCHRONOUS: Mapping[str, str] = {
 }
 
 
+_PAGE_SIZE = "PRAGMA page_size = " + str(PAGE_SIZE)
 _CHECKPOINT = "PRAGMA wal_autocheckpoint = " + str(WAL_PAGES)
 
 
@@ -73,6 +74,11 @@ def check_ours(db: sqlite3.Connection, path: str) -> None:
         )
 
 
+def size_pages(db: sqlite3.Connection) -> None:
+    """Of a database that has none yet."""
+    db.execute(_PAGE_SIZE).fetchall()
+
+
 def configure(db: sqlite3.Connection, synchronous: str) -> None:
     """What SQLite forgets with each connection."""
     for statement in (
@@ -95,12 +101,14 @@ def use_log(db: sqlite3.Connection) -> None:
         raise StoreUnusable("This file system cannot hold a write-ahead log.", advice="Use a local disk.")
 
 
-def check_intact(db: sqlite3.Connection, path: str) -> None:
+def check_intact(db: sqlite3.Connection, path: str) -> bool:
+    """False: the file is too large to be looked through."""
     if os.path.getsize(path) > WHOLE_CHECK_BYTES:
-        return
+        return False
     # not quick_check, which does not compare the rows with their index: a flipped bit there would hide a row
     if db.execute("PRAGMA integrity_check(1)").fetchall()[0][0] not in (b"ok", "ok"):
         raise StoreCorrupt("The database's structure is damaged.", advice="Restore a backup.")
+    return True
 
 
 def migrate(db: sqlite3.Connection) -> None:

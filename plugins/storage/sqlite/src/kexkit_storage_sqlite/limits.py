@@ -26,9 +26,13 @@ does not block other tasks"""
 BUSY_PAUSE = 0.02
 """seconds between two tries while waiting"""
 
-WAL_PAGES = 1000
-"""pages of write-ahead log after which SQLite moves them into the database: its own default. Fewer cost more time per
-commit, more leave more old states of sessions in the -wal file"""
+PAGE_SIZE = 2048
+"""bytes of a page of a new database, half of SQLite's default: a commit copies and hashes whole pages, for rows of
+some hundred bytes. Smaller ones would break the envelope of a common text in two"""
+
+WAL_PAGES = 2000
+"""pages of write-ahead log after which SQLite moves them into the database: 4 MiB, as by its own defaults. Fewer cost
+more time per commit, more leave more old states of sessions in the -wal file"""
 
 WHOLE_CHECK_BYTES = 32 * 1024 * 1024
 """size up to which the whole file is checked on opening, rows against index, at 3 to 6 milliseconds per MiB. In larger
