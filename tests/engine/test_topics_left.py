@@ -254,12 +254,16 @@ class Recording:
     failures: int = 0
     error: Exception = field(factory=lambda: TransportError("gone"))
     asked: list[tuple[str, str]] = field(factory=list)
+    held: anyio.Event | None = None
+    """until then it watches nothing new"""
 
     async def publish(self, envelope: Envelope) -> None:
         await self.real.publish(envelope)
 
     async def watch(self, topics: Mapping[str, bytes | None]) -> None:
         self.asked += [("watch", topic) for topic in topics]
+        if self.held is not None:
+            await self.held.wait()
         await self.real.watch(topics)
 
     async def unwatch(self, topics: Collection[str]) -> None:
@@ -286,6 +290,12 @@ class Alone:
         async with anyio.create_task_group() as tasks:
             for flow in flows:
                 tasks.start_soon(self.node._runtime.perform, flow)
+
+    async def is_unheard(self, topic: str) -> None:
+        async def so() -> bool:
+            return not self.node._runtime.engine.channels_of(topic)
+
+        await until(so)
 
     async def asks(self, *verbs: str, topic: str = TOPIC) -> None:
         """These, in this order, and then nothing more."""
@@ -377,4 +387,24 @@ async def test_what_could_not_be_unwatched_and_is_claimed_again_stays_watched() 
         await it.asks("watch", "unwatch", "unwatch", "watch")
         await it.do(claim(some(2), "/kexkit/1/other/proto"))
         await it.asks("watch", "unwatch", "unwatch", "watch")
+        assert TOPIC in it.transport.real.watches
+
+
+@pytest.mark.anyio
+async def test_what_is_claimed_again_is_watched_although_another_topic_is_left_before_its_turn_comes() -> None:
+    """A transport takes its time, and topics come and go meanwhile."""
+    slow, other = "/kexkit/1/slow/proto", "/kexkit/1/other/proto"
+    async with alone() as it:
+        await it.do(claim(some(1)), claim(some(3), other))
+        await it.asks("watch")
+        it.transport.held = anyio.Event()
+        await it.do(claim(some(4), slow))
+        await it.do(leave(some(1)))
+        await it.is_unheard(TOPIC)
+        await it.do(claim(some(2)))
+        await it.do(leave(some(3), other))
+        await it.is_unheard(other)
+        it.transport.held.set()
+        await it.asks("watch", "unwatch", "watch")
+        await it.asks("watch", "unwatch", topic=other)
         assert TOPIC in it.transport.real.watches

@@ -207,7 +207,7 @@ class Runtime:
         """Who listens there later is told of as new, and is watched for again: old topics have their turn first."""
         self.engine.unlisten(topics)
         self._old_topics.update(topics)
-        self._new_topics = [topic for topic in self._new_topics if topic not in self._old_topics]
+        self._new_topics = [topic for topic in self._new_topics if topic not in topics]
         self._topics.set()
 
     # --- tasks -------------------------------------------------------------------------------------------------------
