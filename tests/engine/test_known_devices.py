@@ -26,6 +26,7 @@ from tests.engine.negotiating_peers import (
     HEALS,
     ONE,
     ONLY_BARE,
+    ONLY_FRAME,
     ONLY_SLOT,
     SLOT,
     SLOT_NAME,
@@ -265,6 +266,35 @@ def test_texts_that_waited_for_a_forgotten_device_alone_wait_for_whichever_comes
         world.settle()
         assert ("bob", text) in world.ledger.told
         assert deliveries(world, text)[-1] is Delivery.STORED
+        assert not world.alice.table("waiting")
+
+
+def test_texts_that_only_a_forgotten_device_may_have_had_go_to_one_that_came_since() -> None:
+    """It needs nothing more to happen: the other is there, and nothing keeps it from being written to."""
+    with meeting(23, ONLY_SLOT, ONLY_SLOT) as world:
+        world.introduce()
+        text = world.send("alice", "bob")
+        world.leave("alice")
+        world.skip("bob")
+        world.sibling("bob", "laptop", ONLY_SLOT)
+        world.alice.add(world.peers["laptop"].code())
+        forget(world, world.bob.me.identity, world.bob.me.installation)
+        world.work("alice")
+        assert not world.alice.table("waiting")
+        world.settle()
+        assert ("laptop", text) in world.ledger.told
+
+
+def test_a_device_that_withdraws_leaves_its_texts_to_one_that_comes_in_the_same_moment() -> None:
+    with meeting(24, ONLY_FRAME, ONLY_FRAME) as world:
+        bob, seq = world.bob.me, world.offer_of("bob").body.seq
+        world.sibling("bob", "laptop", ONLY_FRAME)
+        world.alice.add(ContactCode(bob.identity, pins=(Pin(bob.installation, seq + 1),)))
+        world.send("alice", "bob")
+        world.work("alice")
+        gone = world.sign("bob", seq=seq + 1, entries=())
+        world.give("alice", gone.received, world.offer_of("laptop").received, of="bob")
+        world.work("alice")
         assert not world.alice.table("waiting")
 
 

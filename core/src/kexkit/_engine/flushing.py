@@ -72,7 +72,7 @@ class _Work:
         one = _Text(text, clock, message_id, theirs=self.person.identity == text.peer)
         for key, row in rows:
             yield from self._try(one, key, row.value)
-        if one.theirs and not one.held and one.left:
+        if one.theirs and not one.held:
             yield from self._try_others(one, {_installation(key) for key, _ in rows})
         added = yield from post(self.draft, self.person, one.parts, one.owner, self.setting, self.moment, self.keys)
         for part in one.parts:
@@ -127,7 +127,7 @@ class _Work:
         return records.waiting_key(self.person.identity, installation, one.clock, one.message_id)
 
     def _try_others(self, one: _Text, tried: set[str]) -> Flow[None]:
-        """Nobody has it, and those for whom it waits are left out: then whoever came since may have it."""
+        """Nobody has it, and those for whom it waits are left out, or gone: then whoever came since may have it."""
         for device in targets(self.person, self.setting):
             if device.installation not in tried:
                 parts = yield from self._seal(one, device.installation)
