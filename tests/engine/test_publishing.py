@@ -408,6 +408,66 @@ def test_who_has_made_an_offer_cannot_stop_making_them_and_who_made_none_can_beg
         world.must_agree()
 
 
+@pytest.mark.parametrize("plugins", [(BARE, SLOT), (SLOT,)], ids=["something better", "nothing better"])
+@pytest.mark.parametrize("seen", [False, True], ids=["unseen", "seen"])
+def test_who_begins_to_make_offers_before_the_first_answer_loses_no_text(
+    plugins: tuple[Plugin, ...], seen: bool
+) -> None:
+    """The peer still waits to learn that nothing is confirmed in its session; a text there would look forged."""
+    speaks = Kit(plugins, Policy())
+    with meeting(24, speaks, evolve(speaks, policy=SILENT.policy)) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.leave("alice")
+        world.read("bob")
+        world.equip("bob", speaks)
+        if seen:
+            world.work("bob")
+            world.leave("bob")
+            world.read("alice")
+        world.send("bob", "alice")
+        world.quiesce(3)
+        world.must_agree()
+        assert not world.troubles("alice")
+
+
+@pytest.mark.parametrize("plugins", [(BARE, SLOT), (SLOT,)], ids=["something better", "nothing better"])
+def test_who_begins_to_make_offers_says_nothing_more_in_a_session_that_was_never_answered(
+    plugins: tuple[Plugin, ...],
+) -> None:
+    speaks = Kit(plugins, Policy())
+    with meeting(25, speaks, evolve(speaks, policy=SILENT.policy)) as world:
+        world.introduce()
+        world.settle()
+        world.send("bob", "alice")
+        world.leave("bob")
+        world.skip("alice")
+        world.equip("bob", speaks)
+        world.work("bob")
+        world.leave("bob")
+        world.read("alice")
+        assert world.device("alice", "bob").offer_seq
+        sent = world.send("bob", "alice")
+        world.quiesce(3)
+        assert world.alice.history(world.bob.me.identity) == [sent]
+        assert not world.troubles("alice")
+
+
+def test_who_was_answered_before_goes_on_in_the_same_session_once_there_are_offers() -> None:
+    speaks = Kit((SLOT,), Policy())
+    with meeting(26, speaks, evolve(speaks, policy=SILENT.policy)) as world:
+        world.introduce()
+        for sender, reader in (("alice", "bob"), ("bob", "alice")) * 2:
+            world.send(sender, reader)
+            world.settle()
+        world.equip("bob", speaks)
+        for sender, reader in (("bob", "alice"), ("alice", "bob")) * 2:
+            world.send(sender, reader)
+            world.settle()
+        world.must_agree()
+        assert world.states("alice", "bob") == world.states("bob", "alice") == {SLOT_NAME: [State.OPEN]}
+
+
 @pytest.mark.parametrize("plugin", [psk(TWO), loose(TWO)], ids=["bound", "confirmed only"])
 def test_who_makes_no_offer_answers_nothing_that_answers_one(plugin: Plugin) -> None:
     """Somebody signed one in our name; what is loaded here besides Status's mechanism stays silent."""

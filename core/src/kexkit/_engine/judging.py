@@ -87,6 +87,8 @@ def hear_without_answer(
     elif ref.confirming != Confirming.EXPECTING:
         if confirm is not None and record_digest(confirm) != ref.record:
             freeze(draft, talk, ConfirmationConflict(), heard, moment)
+        elif confirm is None and ref.confirming == Confirming.ANSWERING:
+            settle(draft, talk)  # a text of ours has come there
     elif confirm is None:
         _hear_bare(draft, talk, heard, setting, moment)
     else:
@@ -106,6 +108,7 @@ def _judge_silently(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting:
         ruling = judge(_claim(confirm), stand)
     if ruling is Ruling.ACCEPTED:
         confirmed(draft, talk, setting, moment)
+        talk.ref.confirming = Confirming.ANSWERING  # until we know that they take us for one who confirms nothing
     else:
         problem = PolicyRefused(heard.cause or "Its choice is not ours, and we make no offers.")
         refuse(draft, talk, problem, heard, moment)

@@ -8,6 +8,7 @@ from kexkit._engine.negotiating import names_of, opening_place, own_offer
 from kexkit._engine.peers import Person, advert_of, load_person, to_advert
 from kexkit._engine.requests import Draft, Flow, Moment, broken, load_one, scan
 from kexkit._engine.setting import Setting
+from kexkit._engine.settling import break_silence
 from kexkit._engine.wrapping import TopicKeys, advertisement, envelope_to, message_around, queue
 from kexkit._wire import application
 from kexkit._wire.offers import Entry, OfferBody, Sibling, SignedOffer, sign
@@ -121,6 +122,8 @@ def _sign_offer(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
     draft.write(key, records.write(records.Own(public=signed.received, renew=renewal, seq=seq)))
     if before is not None:
         draft.remove(records.timer_key(before.renew, records.Timer.OFFER_RENEWAL))
+    else:
+        yield from break_silence(draft, moment)
     if setting.policy.publish is Publish.ADVERTISE:  # whoever waits for another choice shall hear of it
         plan(draft, records.Timer.ADVERTISE, moment.now)
     else:

@@ -148,7 +148,7 @@ def _seal_text(
 ) -> Flow[Sealed]:
     ref = talk.ref
     heard = State(ref.state) is State.OPEN
-    if ref.confirming != Confirming.SETTLED:
+    if ref.confirming != Confirming.SETTLED and setting.confirms:
         body = yield from attached(draft, talk, (body,), setting, moment, message_id)
     answers = b"" if heard or not ref.ours else ref.offer
     installation = talk.device.installation

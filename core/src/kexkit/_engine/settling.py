@@ -7,8 +7,8 @@ from attrs import define
 from kexkit import _records as records
 from kexkit._engine.frames import Sealed
 from kexkit._engine.negotiating import chosen, failed, forgiven
-from kexkit._engine.peers import Person, advance, awaken, let_rest, plan_repeat
-from kexkit._engine.requests import Draft, Moment
+from kexkit._engine.peers import Person, advance, awaken, let_rest, plan_repeat, save_person
+from kexkit._engine.requests import Draft, Flow, Moment, scan
 from kexkit._engine.setting import Setting
 from kexkit._negotiation import Confirming, raised, weaker
 from kexkit._transitions import Cause, State
@@ -132,6 +132,22 @@ def freeze(draft: Draft, talk: Talk, error: Refusal, heard: Heard, moment: Momen
 
 def trouble(talk: Talk, cause: str, reason: str) -> NegotiationTrouble:
     return NegotiationTrouble(talk.person.identity, talk.device.installation, talk.ref.mechanism, cause, reason)
+
+
+def break_silence(draft: Draft, moment: Moment) -> Flow[None]:
+    """We make offers from now on. Who has seen one refuses texts without confirmations in a session of which it does
+    not know yet that nothing is confirmed there; so such sessions only hear, and others begin."""
+    for key, row in (yield from scan("peer", limit=None)):
+        person = Person(key[1], row, records.read_peer(row.value))
+        for ref in (ref for device in person.record.devices for ref in device.sessions):
+            if ref.confirming == Confirming.ANSWERING or (ref.ours and State(ref.state) is State.PROVISIONAL):
+                advance(person, ref, Cause.OUTDATED)
+                ref.confirming = Confirming.SETTLED
+                ref.since = moment.now
+                person.changed = True
+                let_rest(draft, ref, moment)
+        if person.changed:
+            save_person(draft, person)
 
 
 def give_up(draft: Draft, talk: Talk, moment: Moment) -> None:
