@@ -259,12 +259,8 @@ class StoredSession:
     snapshot: bytes = field(repr=False)
 
 
-def write_session(mechanism_prefix: bytes, snapshot: bytes) -> bytes:
-    """`mechanism_prefix` is drawer_prefix(name): length and name."""
-    return mechanism_prefix + snapshot
-
-
 def read_session(value: bytes) -> StoredSession:
+    """Before the snapshot stands drawer_prefix(mechanism)."""
     try:
         size = value[0]
         return StoredSession(value[1 : 1 + size].decode(), value[1 + size :])

@@ -51,7 +51,7 @@ def sealed_by(exchange: KeyExchange, session: LiveSession, body: bytes, moment: 
 def _written(mechanism: str, session: Session) -> bytes:
     """A session's row; `guarded`, spelled out likewise."""
     try:
-        return records.write_session(records.drawer_prefix(mechanism), session.snapshot())
+        return records.drawer_prefix(mechanism) + session.snapshot()
     except KexkitError:
         raise
     except Exception as error:

@@ -115,7 +115,7 @@ class Running:
             return Step(None)
         plain, after = (Plain(text, self.mechanism.guarantees),), self._heard(opened.successor, ctx.now)
         if isinstance(opened, plain_session.Opened):
-            return Step(after, plain=plain)
+            return Step(after, (), None, plain)
         return Step(after, plain=plain, keep=opened.keep, drop=opened.drop)
 
     def _with(self, inner: Inner, flight: Flight | None) -> Running:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import frozen
 from kexkit import secp256k1
@@ -38,20 +38,12 @@ class X3DH:
     """Randomness is drawn in this order: `offer`, when a new prekey is due: its 32 bytes; `initiate`: the 32 bytes of
     the ephemeral key; `accept`: none. See `session` for what follows."""
 
+    name: ClassVar[str] = NAME
+    carriage: ClassVar[Carriage] = Carriage.SLOT
+    guarantees: ClassVar[Guarantee] = session.GROWN
+
     bounds: Limits = PRODUCTION
     policy: BundlePolicy = BundlePolicy.STRICT
-
-    @property
-    def name(self) -> str:
-        return NAME
-
-    @property
-    def carriage(self) -> Carriage:
-        return Carriage.SLOT
-
-    @property
-    def guarantees(self) -> Guarantee:
-        return session.GROWN
 
     # --- offers ---
 
