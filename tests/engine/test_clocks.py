@@ -14,10 +14,11 @@ from kexkit.policy import WITHOUT_FORWARD_SECRECY
 from kexkit.testing import MemoryNetwork, MemoryStore
 from kexkit_psk.exchange import Psk
 
-from tests.engine.negotiating_peers import KITS, ONE, ONLY_BARE, ONLY_FRAME, Kit, Meeting, meeting, psk
+from tests.engine.negotiating_peers import KITS, ONE, ONLY_BARE, ONLY_FRAME, ONLY_SLOT, Kit, Meeting, meeting, psk
 from tests.engine.nodes import until
 from tests.engine.test_negotiation_bounds import NEWER, replaced
 from tests.engine.test_negotiation_walks import must_have_it_all
+from tests.engine.test_session_ends import is_kept, outdated
 from tests.world.mechanisms import SECRET
 from tests.world.world import DAY, HOUR
 
@@ -154,17 +155,62 @@ def test_a_handshake_that_was_lost_under_a_clock_that_was_ahead_begins_anew(rest
 
 
 @HOW
-def test_what_was_replaced_under_a_clock_that_was_ahead_goes_when_it_should(restart: bool) -> None:
+@pytest.mark.parametrize(("ahead", "later"), [(3, 3), (60, 0)])
+def test_what_was_replaced_under_a_clock_that_was_ahead_goes_when_it_should(
+    ahead: int, later: int, restart: bool
+) -> None:
+    """Nobody can tell which clock was right until one of them is refuted; so it may stay as long as they differed."""
     with meeting(6, NEWER, Kit((psk(ONE),))) as world:
-        world.clock.now += 3 * DAY
+        world.clock.now += ahead * DAY
         old = replaced(world)
-        world.clock.now -= 3 * DAY
+        world.clock.now -= ahead * DAY
         for who in world.peers:
             set_right(world, who, restart=restart)
         world.settle()
-        for _ in range(9):
+        for _ in range(9 + later):
             world.pass_time(DAY)
         assert old not in world.alice.table("session")
+
+
+# --- a clock that was behind -----------------------------------------------------------------------------------------
+
+
+@HOW
+@pytest.mark.parametrize("back", [DAY, 8 * DAY, 40 * DAY, 20 * YEAR])
+def test_a_clock_that_is_behind_for_a_while_ends_no_session_that_rests(back: int, restart: bool) -> None:
+    """As at a start of a machine whose clock has no battery, until the network tells the time."""
+    with meeting(9, NEWER, Kit((psk(ONE),))) as world:
+        old = replaced(world)
+        behind(world, back, restart=restart)
+        assert is_kept(world, old)
+        for _ in range(9):
+            world.pass_time(DAY)
+        assert not is_kept(world, old)
+
+
+@HOW
+@pytest.mark.parametrize("back", [DAY, 8 * DAY, 40 * DAY, 20 * YEAR])
+def test_nor_one_that_may_be_all_that_the_peer_has(back: int, restart: bool) -> None:
+    with meeting(10, ONLY_SLOT, ONLY_SLOT) as world:
+        old = outdated(world)
+        behind(world, back, restart=restart)
+        assert is_kept(world, old)
+
+
+def behind(world: Meeting, back: int, *, restart: bool) -> None:
+    """Then a few hours of the right time, in which whatever is overdue has its turn."""
+    world.alice.skew = -back
+    if restart:
+        world.crash("alice")
+    else:
+        world.alice.perform(lambda: world.alice.engine.start(world.alice.moment(), set_back=True))
+    world.work("alice")
+    world.clock.now += HOUR
+    world.work("alice")
+    world.alice.skew = 0
+    for _ in range(4):
+        world.work("alice")
+        world.clock.now += HOUR
 
 
 @HOW

@@ -77,8 +77,11 @@ def _set_right(
     setting: Setting,
     moment: Moment,
 ) -> Flow[None]:
-    """A handshake that we began would say nothing more until then: another begins."""
+    """A handshake that we began would say nothing more until then: another begins. Perhaps it is now that the clock is
+    wrong, as at a start without one, so what it showed before is kept beside."""
     if max(ref.since, ref.asked) > moment.now:
+        if ref.since > moment.now:
+            ref.ahead = max(ref.ahead, ref.since)
         ref.since = min(ref.since, moment.now)
         ref.asked = min(ref.asked, moment.now)
         person.changed = True

@@ -83,6 +83,8 @@ def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Momen
         return
     person, device, ref = found
     ref.since = min(ref.since, moment.now)
+    if ref.ahead <= moment.now:  # it was no clock ahead of its time: ours was behind, or time has caught up
+        ref.since = max(ref.since, ref.ahead)
     was = ref.state
     _say_again_if_unanswered(draft, person, device, ref, setting, moment)
     if State(was) not in RESTING:
@@ -127,6 +129,8 @@ def _rest(ref: records.SessionRef, until: int, moment: Moment) -> tuple[int, int
     if until == 0:
         return ref.since + RESTING_MS, 0
     until = min(until, moment.now + RESTING_MS)
+    if ref.ahead and ref.ahead <= moment.now:
+        until = max(until, ref.ahead + RESTING_MS)
     return min(ref.since + QUIET_MS, until), until
 
 

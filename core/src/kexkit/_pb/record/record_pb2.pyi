@@ -87,7 +87,7 @@ class Advert(_message.Message):
     def __init__(self, mechanism: _Optional[str] = ..., public: _Optional[bytes] = ..., epoch: _Optional[int] = ..., issued: _Optional[int] = ..., expires: _Optional[int] = ..., traits: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionRef(_message.Message):
-    __slots__ = ("mechanism", "id", "epoch", "rank", "state", "ours", "offer", "confirming", "record", "since", "texts", "asked", "cloned")
+    __slots__ = ("mechanism", "id", "epoch", "rank", "state", "ours", "offer", "confirming", "record", "since", "texts", "asked", "cloned", "ahead")
     MECHANISM_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class SessionRef(_message.Message):
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
     CLONED_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     mechanism: str
     id: bytes
     epoch: int
@@ -114,7 +115,8 @@ class SessionRef(_message.Message):
     texts: int
     asked: int
     cloned: bool
-    def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ..., offer: _Optional[bytes] = ..., confirming: _Optional[int] = ..., record: _Optional[bytes] = ..., since: _Optional[int] = ..., texts: _Optional[int] = ..., asked: _Optional[int] = ..., cloned: bool = ...) -> None: ...
+    ahead: int
+    def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ..., offer: _Optional[bytes] = ..., confirming: _Optional[int] = ..., record: _Optional[bytes] = ..., since: _Optional[int] = ..., texts: _Optional[int] = ..., asked: _Optional[int] = ..., cloned: bool = ..., ahead: _Optional[int] = ...) -> None: ...
 
 class Text(_message.Message):
     __slots__ = ("wrapped", "author", "installation", "peer", "grade", "pending", "at", "outgoing", "copies", "clock")
