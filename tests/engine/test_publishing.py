@@ -92,6 +92,18 @@ def test_under_advertise_the_contact_code_topic_shows_the_offer_and_under_contac
             assert b"noise" not in (world.ledger.ciphers.inside(envelope.payload) or b"")
 
 
+@pytest.mark.parametrize("advertises", [True, False], ids=["the bundle", "nothing"])
+def test_an_advertisement_that_never_left_is_not_shown_once_the_policy_shows_less(advertises: bool) -> None:
+    with meeting(27, OPEN, OPEN) as world:
+        world.work("bob")
+        assert len(world.bob.table("outbox")) == 1
+        world.equip("bob", evolve(DISCREET, policy=evolve(DISCREET.policy, advertise=advertises)))
+        assert not world.bob.table("outbox")
+        world.settle()
+        shown = seen_by_strangers(world, "bob")
+        assert [(bool(message.bundles), message.offers) for message in shown] == [(True, ())] * advertises
+
+
 def test_a_posted_code_shows_no_offer_under_contacts_and_a_picture_does_unless_asked_otherwise() -> None:
     with meeting(2, OPEN, DISCREET) as world:
         bob = world.bob.engine

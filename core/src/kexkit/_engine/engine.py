@@ -67,6 +67,7 @@ class Engine:
         if set_back or (yield from clocks.was_ahead(draft, moment)):
             yield from clocks.set_right(draft, self.setting, moment)
         yield from offering.renew(draft, self.setting, moment)
+        yield from offering.take_back(draft, self.setting, moment)
         for kind in sorted(clocks.PERIODS):
             if not (yield from clocks.is_planned(draft, kind, moment)):
                 offering.plan(draft, kind, moment.now)

@@ -9,7 +9,7 @@ from kexkit._engine.peers import Person, advert_of, load_person, to_advert
 from kexkit._engine.requests import Draft, Flow, Moment, broken, load_one, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import break_silence
-from kexkit._engine.wrapping import TopicKeys, advertisement, envelope_to, message_around, queue
+from kexkit._engine.wrapping import TopicKeys, advertisement, contact_code_channel, envelope_to, message_around, queue
 from kexkit._wire import application
 from kexkit._wire.offers import Entry, OfferBody, Sibling, SignedOffer, sign
 from kexkit.api import Advert, Carriage, Hear, KeyExchange, Offer
@@ -24,6 +24,7 @@ from kexkit.limits import (
     OWN_OFFER_GRACE_MS,
     OWN_OFFER_LIFETIME_MS,
     OWN_OFFERS,
+    PURGE_BATCH,
 )
 from kexkit.policy import Publish
 
@@ -214,6 +215,21 @@ def advertise(draft: Draft, setting: Setting, moment: Moment, keys: TopicKeys) -
     shown = setting.policy.publish is Publish.ADVERTISE
     message = yield from message_around(draft, (), setting, public=body, offers=shown)
     queue(draft, advertisement(message, setting, moment, keys), moment)
+
+
+def take_back(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
+    """What an earlier run was to show to everybody, and the network never took, says what policy then allowed."""
+    if setting.policy.advertise and setting.policy.publish is Publish.ADVERTISE:
+        return
+    topic, start, unsent = contact_code_channel(setting.me.identity).topic, b"", False
+    while rows := (yield from scan("outbox", start, limit=PURGE_BATCH)):
+        for key, row in rows:
+            if records.read_outgoing(row.value).topic == topic:
+                draft.remove(key)
+                unsent = True
+        start = rows[-1][0][1] + b"\x00"
+    if unsent and setting.policy.advertise:
+        plan(draft, records.Timer.ADVERTISE, moment.now)
 
 
 def advertise_soon(draft: Draft, setting: Setting, moment: Moment) -> Flow[bool]:
