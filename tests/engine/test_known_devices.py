@@ -14,10 +14,11 @@ from kexkit._engine.surveying import KnownDevice, in_use
 from kexkit._transitions import State
 from kexkit._wire import application
 from kexkit._wire.offers import Sibling
+from kexkit.api import Change
 from kexkit.contact import ContactCode, Pin
 from kexkit.errors import UnknownDevice, UnknownPeer
 from kexkit.events import Delivery, Skip
-from kexkit.limits import DEVICES_PER_PEER
+from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER
 from kexkit.policy import STRICT
 
 from tests.engine.negotiating_peers import (
@@ -35,6 +36,7 @@ from tests.engine.negotiating_peers import (
     Meeting,
     loose,
     meeting,
+    psk,
 )
 from tests.engine.test_left_out_devices import (
     BOTH,
@@ -296,6 +298,43 @@ def test_a_device_that_withdraws_leaves_its_texts_to_one_that_comes_in_the_same_
         world.give("alice", gone.received, world.offer_of("laptop").received, of="bob")
         world.work("alice")
         assert not world.alice.table("waiting")
+
+
+def test_what_was_said_over_a_mechanism_that_is_no_longer_loaded_is_said_again_when_its_device_is_forgotten() -> None:
+    with meeting(25, Kit((SLOT, psk(TWO))), Kit((psk(TWO),))) as world:
+        world.introduce()
+        text = world.send("alice", "bob")
+        world.leave("alice")
+        world.skip("bob")
+        world.equip("alice", ONLY_SLOT)
+        forget(world, world.bob.me.identity, world.bob.me.installation)
+        world.work("alice")
+        assert rows_for(world, "") == [b""]
+        assert records.read_text(world.alice.table("text")[text].value).copies == 0
+
+
+def test_what_was_said_to_a_device_that_gives_way_to_a_newer_one_is_said_again_to_that() -> None:
+    """It never answered, so perhaps nobody has it."""
+    with meeting(26, ONLY_SLOT, ONLY_SLOT) as world:
+        world.introduce()
+        text = world.send("alice", "bob")
+        world.leave("alice")
+        world.skip("bob")
+        key = records.peer_key(world.bob.me.identity)
+        row = world.alice.rows.read((key,))[key]
+        person = records.read_peer(row.value)
+        for number in range(DEVICES_PER_PEER - 1):
+            device = person.devices.add(installation=str(UUID(int=number, version=4)))
+            device.adverts.add(mechanism=TWO, issued=2**62)
+        world.alice.rows.commit(Change({key: row.revision}, {key: records.write(person)}))
+        world.crash("alice")
+        world.clock.now += DEVICE_DORMANT_MS + 1000
+        world.sibling("bob", "laptop", ONLY_SLOT)
+        world.peers["laptop"].add(world.alice.code())
+        world.send("laptop", "alice")
+        world.settle()
+        assert world.bob.me.installation not in known_to(world, world.bob.me.identity)
+        assert ("laptop", text) in world.ledger.told
 
 
 def test_a_text_that_waited_for_two_of_which_one_is_forgotten_waits_for_the_other() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.bare import cue_session
 from kexkit._engine.drawer import end_stored
-from kexkit._engine.peers import Person, awaken, device_of, load_person, save_person
+from kexkit._engine.peers import Person, awaken, device_of, load_person, repeat_after_end, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, Outcome, live, scan
 from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys
@@ -27,13 +27,14 @@ def forget_device(peer: bytes, installation: str, setting: Setting, moment: Mome
     if device is None:
         raise UnknownDevice()
     proven = bool(device.offer_seq or device.proven)
-    sessions = {ref.id: ref.mechanism for ref in device.sessions}
-    for session_id, mechanism in sorted(sessions.items()):
-        if mechanism in setting.by_name:
+    sessions = {ref.id: ref for ref in device.sessions}
+    for session_id, ref in sorted(sessions.items()):
+        if ref.mechanism in setting.by_name:
             yield from cue_session(draft, session_id, Close(), setting, moment, keys)
             if (yield from live(draft, session_id)) is None:
                 continue
         yield from end_stored(draft, session_id, setting, moment)
+        repeat_after_end(draft, person, device, ref, moment)
     person = yield from load_person(draft, peer)
     _remove(person, installation)
     save_person(draft, person)

@@ -86,6 +86,7 @@ def make_room(draft: Draft, person: Person, installation: str, setting: Setting,
         return
     for ref in oldest.sessions:
         yield from end_stored(draft, ref.id, setting, moment)
+        repeat_after_end(draft, person, oldest, ref, moment)
     person.record.devices.remove(oldest)
     person.changed = True
 
