@@ -166,6 +166,62 @@ def test_a_change_that_fails_takes_no_place(tmp_path: Path) -> None:
         assert [row.value for row in at_once(store.load([("u", EDGES[0]), ("t", EDGES[0])])).values()] == [b"u", b"t"]
 
 
+class Interrupted:
+    """A cursor whose user is interrupted as soon as a commit is done."""
+
+    def __init__(self, real: sqlite3.Cursor) -> None:
+        self._real = real
+
+    def execute(self, statement: str, *args: object) -> sqlite3.Cursor:
+        done = self._real.execute(statement, *args)  # type: ignore[arg-type]  # parameters, if there are any
+        if statement == "COMMIT":
+            raise KeyboardInterrupt
+        return done
+
+
+def test_a_place_that_was_committed_stays_though_its_maker_was_interrupted_then(tmp_path: Path) -> None:
+    with opened({"path": str(tmp_path)}) as store:
+        at_once(store.ready())
+        assert store._rows is not None
+        real = store._rows._cursor
+        store._rows._cursor = Interrupted(real)  # type: ignore[assignment]  # as far as a commit goes
+        with pytest.raises(KeyboardInterrupt):
+            at_once(store.apply(Change({}, {("t", EDGES[0]): b"first"})))
+        store._rows._cursor = real
+        assert at_once(store.load([("t", EDGES[0])]))[("t", EDGES[0])].value == b"first"
+        at_once(store.apply(Change({("t", EDGES[0]): 1}, {("t", EDGES[1]): b"second"})))
+        assert place_of("t", store) == 0
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM numbered WHERE place = 0",
+        "DELETE FROM numbered WHERE place = 1",
+        "UPDATE numbered SET place = 7 WHERE place = 0",
+        "UPDATE numbered SET place = -1 WHERE place = 1",
+        "UPDATE numbered SET tbl = x'ff00' WHERE place = 0",
+        "UPDATE numbered SET tbl = 'much longer than a name' WHERE place = 0",
+        "INSERT INTO numbered VALUES (2, 'v'), (3, 'w'), (4, 'x')",
+    ],
+)
+def test_places_that_cannot_have_been_given_so_are_noticed_when_the_store_opens(
+    tmp_path: Path, damage: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened({"path": str(tmp_path)}) as store:
+        for table in "tu":
+            at_once(store.apply(Change({}, {(table, EDGES[1]): b""})))
+    db = sqlite3.connect(tmp_path / "kexkit.sqlite")
+    with db:
+        db.execute(damage)
+    db.close()
+    if large:
+        monkeypatch.setattr(_schema, "WHOLE_CHECK_BYTES", 1)
+    with pytest.raises(StoreCorrupt), opened({"path": str(tmp_path)}):
+        pass
+
+
 @pytest.mark.parametrize("damage", ["value = x'00'", "sum = sum + 1", "id = id + 1", "value = 'text'"])
 def test_a_damaged_number_is_noticed(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened({"path": str(tmp_path)}) as store:

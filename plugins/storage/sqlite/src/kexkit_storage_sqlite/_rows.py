@@ -111,8 +111,9 @@ class Rows:
         try:
             self.write(cursor, change)
             cursor.execute("COMMIT")
-        except BaseException:
-            while len(self._numbers) > placed:  # what this change placed, the last first
+        except BaseException as error:
+            undone = self.db.in_transaction or isinstance(error, sqlite3.Error)  # else an interrupt after the commit
+            while undone and len(self._numbers) > placed:  # what this change placed, the last first
                 self._numbers.popitem()
             if self.db.in_transaction:
                 cursor.execute("ROLLBACK")
@@ -203,9 +204,16 @@ class Rows:
 
 
 def _placed(db: sqlite3.Connection) -> dict[str, Statements]:
-    """Which tables have places for their numbers."""
-    found = db.execute("SELECT tbl FROM numbered ORDER BY place").fetchall()
-    return {table.decode("ascii", "replace"): at for (table,), at in zip(found, BY_NUMBER, strict=False)}
+    """Which tables have places for their numbers. They were given in order, and where none was given nothing stands:
+    else a place is lost or another's, and with it all that nobody would miss."""
+    found = db.execute("SELECT place, tbl FROM numbered ORDER BY place").fetchall()
+    names = [name.decode("ascii", "replace") for _, name in found if type(name) is bytes]
+    unused = [statements.scan[0] for statements in BY_NUMBER[len(found) :]]
+    in_order = [place for place, _ in found] == list(range(len(names))) and len(names) <= NUMBERED_TABLES
+    readable = all(len(name) <= TABLE_MAX and name.isascii() for name in names)
+    if not (in_order and readable) or any(db.execute(scan, (_LEAST, _MOST, 1)).fetchall() for scan in unused):
+        raise StoreCorrupt("The places of numbers are damaged.", advice="Restore a backup.")
+    return dict(zip(names, BY_NUMBER, strict=False))
 
 
 def _number_at(place: int) -> bytes:

@@ -143,9 +143,11 @@ class SqliteStore:
 def _rows_of(db: sqlite3.Connection) -> Rows:
     try:
         return Rows(db)
-    except sqlite3.Error as error:
+    except BaseException as error:
         db.close()
-        raise typed(error) from None
+        if isinstance(error, sqlite3.Error):
+            raise typed(error) from None
+        raise
 
 
 def _is_suspect(error: sqlite3.Error) -> bool:
