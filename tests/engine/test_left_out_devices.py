@@ -345,6 +345,29 @@ def test_what_is_refused_where_it_was_sealed_waits_again_though_another_device_i
         assert (stored.copies, stored.pending) == (1, 0)
 
 
+def test_a_text_that_counted_as_stored_and_that_nobody_has_any_more_says_that_it_waits() -> None:
+    """What another device was to have is lost with it; the one that was left out is all there is."""
+    with meeting(27, Kit((STRONG, WEAK)), Kit((WEAK,))) as world:
+        world.introduce()
+        bob = world.bob.me
+        world.alice.add(ContactCode(bob.identity, pins=(Pin(OTHER, 5),)))
+        text = world.send("alice", "bob")
+        world.leave("alice")
+        world.skip("bob")
+        assert deliveries(world, text)[-1] is Delivery.STORED
+        assert not world.told_of("alice", Waiting)
+        peer = world.alice
+        peer.perform(lambda: peer.engine.forget_device(bob.identity, bob.installation, peer.moment()))
+        world.work("alice")
+        assert rows_for(world, OTHER) == [b""]
+        (told,) = world.told_of("alice", Waiting)
+        assert (told.message_id, told.installation, told.cause) == (text, OTHER, "OfferMissing")
+        assert told.reason
+        peer.perform(lambda: peer.engine.forget_device(bob.identity, OTHER, peer.moment()))
+        world.work("alice")
+        assert [event.installation for event in world.told_of("alice", Waiting)] == [OTHER, ""]
+
+
 def test_what_waits_for_a_device_that_withdraws_waits_no_more() -> None:
     """With one a handshake is under way, and the other has the text."""
     with meeting(21, Kit((BARE, SLOT)), ONLY_SLOT) as world:

@@ -17,10 +17,11 @@ from kexkit._engine.setting import Setting
 from kexkit._engine.skipping import not_newest, reached, see_to_it, set_aside, tell
 from kexkit._engine.wrapping import TopicKeys
 from kexkit.api import Key, Versioned
-from kexkit.events import Delivery, DeliveryChanged
+from kexkit.events import Delivery, DeliveryChanged, Waiting
 from kexkit.limits import DEVICES_PER_PEER, FLUSH_BATCH
 
 Rows = list[tuple[Key, Versioned]]
+GONE = "the devices for which it waited are gone"
 _TEXT = records.IDENTITY_BYTES + 8 + 32
 """what the rows of one text have in common: whose, clock, message id"""
 
@@ -139,7 +140,7 @@ class _Work:
     def _keep_what_is_left(self, one: _Text) -> None:
         """Aside, if another device has it or waits for nothing but time; else it waits on, and be it for anybody."""
         if one.theirs and not one.left and not one.sealed and not one.text.copies:
-            one.left.append((self._key(one, ""), None, Postponed("", "")))
+            one.left.append((self._key(one, ""), None, Postponed("", GONE)))
         for key, value, part in one.left:
             if not one.theirs or (part.skip is not None and one.held):
                 tell(self.draft, self.person, part)
@@ -151,6 +152,10 @@ class _Work:
             elif value != b"":
                 self.draft.write(key, b"")
                 one.counted += 1
+                if value or not part.installation:  # it was told to be on its way, or stored, and now is not
+                    self.draft.events.append(
+                        Waiting(one.message_id, self.person.identity, part.installation, part.reason, part.cause)
+                    )
 
     def _count(self, one: _Text, found: Versioned, added: int) -> None:
         text, moved = one.text, one.counted + added
