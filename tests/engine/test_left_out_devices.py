@@ -439,6 +439,25 @@ def test_devices_that_take_turns_in_being_the_newest_are_told_of_once_each() -> 
         assert sorted(skips(world)) == sorted(told)
 
 
+def test_a_device_that_is_left_out_and_takes_turns_in_being_the_newest_is_told_of_once_for_each_cause() -> None:
+    with meeting(28, BOTH, BOTH) as world:
+        laptop = with_a_weak_laptop(world)
+        names = ["bob", "phone", "tablet"]
+        for name in names[1:]:
+            world.clock.now += 1000
+            world.sibling("bob", name, BOTH)
+            world.introduce(("alice", name), (name, "alice"))
+            world.send(name, "alice")
+            world.settle()
+        for newest in ("laptop", *names) * 3:
+            world.clock.now += 1000
+            world.give("alice", world.sign(newest, seq=world.clock.now).received, of="bob")
+            world.alice.send(world.bob.me.identity, "to three of four")
+        of_it = [(why, cause) for installation, why, cause in skips(world) if installation == laptop]
+        assert sorted(of_it, key=str) == [(Skip.FLOOR, "DowngradeNeedsConsent"), (Skip.NOT_NEWEST, "")]
+        assert max(Counter(skips(world)).values()) == 1
+
+
 def targets_of(world: Meeting) -> list[records.PeerDevice]:
     person = world.alice.person(world.bob.me.identity)
     return targets(Person(world.bob.me.identity, None, person), world.alice.engine.setting)

@@ -48,6 +48,7 @@ _ADVICE = {
     Skip.MISSING: "It gets them once it publishes. If it is gone, forget it; what only a code says of it you may lift.",
     Skip.FAILED: "Consent to another try.",
 }
+_TURNS = Skip.NOT_NEWEST.name
 BEYOND = f"texts go to {TARGETS} devices of a person, and it is not among the newest"
 
 
@@ -96,10 +97,10 @@ def tell(draft: Draft, person: Person, part: Postponed) -> None:
     device, skip = device_of(person, part.installation), part.skip
     if device is None or skip is None:
         return
-    mark = f"{skip.name} {part.cause}".rstrip()
-    if device.skipped == mark:
+    mark, told = f"{skip.name} {part.cause}".rstrip(), device.skipped.split("\n") if device.skipped else []
+    if mark in told:
         return
-    device.skipped = mark
+    device.skipped = "\n".join((*told, mark))
     person.changed = True
     draft.events.append(
         InstallationSkipped(person.identity, part.installation, skip, part.cause, part.reason, _ADVICE[skip])
@@ -110,8 +111,8 @@ def reached(person: Person, installation: str) -> None:
     """What was told of it is over. Where it was only not the newest, the next that publishes may change that again, and
     nobody wants to hear of it each time."""
     device = device_of(person, installation)
-    if device is not None and device.skipped and device.skipped != Skip.NOT_NEWEST.name:
-        device.skipped = ""
+    if device is not None and device.skipped and device.skipped != _TURNS:
+        device.skipped = _TURNS if _TURNS in device.skipped.split("\n") else ""
         person.changed = True
 
 
