@@ -11,6 +11,7 @@ from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine.consenting import Consent
 from kexkit._engine.peers import Person, targets
+from kexkit._wire.offers import Sibling
 from kexkit.contact import ContactCode, Pin
 from kexkit.errors import UnknownDevice
 from kexkit.events import Delivery, DeliveryChanged, InstallationSkipped, Skip, Waiting
@@ -381,6 +382,24 @@ def test_what_waits_for_a_device_that_withdraws_waits_no_more() -> None:
         assert not world.alice.table("waiting")
         assert deliveries(world, text) == [Delivery.QUEUED, Delivery.STORED]
         assert not skips(world)
+
+
+def test_a_device_that_withdrew_is_not_gone_when_another_of_theirs_has_seen_a_newer_offer_of_it() -> None:
+    """Whoever keeps that back delays what goes there; it shall not make nobody wait for it."""
+    with meeting(29, ONLY_FRAME, ONLY_FRAME) as world:
+        world.sibling("bob", "laptop", ONLY_FRAME)
+        world.introduce(("alice", "bob"), ("bob", "alice"), ("alice", "laptop"), ("laptop", "alice"))
+        bob, seq = world.bob.me, world.offer_of("bob").body.seq
+        back = world.sign("bob", seq=seq + 2)
+        world.give("alice", world.sign("bob", seq=seq + 1, entries=()).received, of="bob")
+        saw = world.sign("laptop", seq=seq + 9, siblings=(Sibling(bob.installation, seq + 2),))
+        world.give("alice", saw.received, of="bob")
+        world.send("alice", "bob")
+        assert [installation for installation, _, _ in skips(world)] == [bob.installation]
+        assert len(rows_for(world, bob.installation)) == 1
+        world.give("alice", back.received, of="bob")
+        world.work("alice")
+        assert not rows_for(world, bob.installation)
 
 
 def test_what_waits_for_the_only_device_waits_on_though_it_withdraws() -> None:

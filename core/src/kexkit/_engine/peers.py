@@ -156,8 +156,9 @@ def targets(person: Person, setting: Setting) -> list[records.PeerDevice]:
 
 
 def is_withdrawn(device: records.PeerDevice) -> bool:
-    """Its newest offer lists nothing: it is gone (negotiation 1.2), and nobody waits for it."""
-    if device.offered or not device.offer:
+    """Its newest offer lists nothing: it is gone (negotiation 1.2), and nobody waits for it. Not so if another of their
+    devices has seen a newer one, which somebody may keep back."""
+    if device.offered or not device.offer or device.proven > device.offer_seq:
         return False
     return not read(device.offer, expected_identity=device.offer[1:34]).body.entries
 
