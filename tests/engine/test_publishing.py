@@ -104,6 +104,21 @@ def test_an_advertisement_that_never_left_is_not_shown_once_the_policy_shows_les
         assert [(bool(message.bundles), message.offers) for message in shown] == [(True, ())] * advertises
 
 
+def test_contacts_learn_of_an_offer_whose_advertisement_was_taken_back() -> None:
+    with meeting(28, OPEN, Kit((SLOT, BARE), Policy())) as world:
+        world.introduce()
+        world.send("alice", "bob")
+        world.quiesce()
+        first = world.offer_of("bob")
+        world.equip("bob", OPEN)
+        world.work("bob")
+        assert world.offer_of("bob").digest != first.digest
+        world.equip("bob", DISCREET)
+        world.settle()
+        assert world.device("alice", "bob").offer == world.offer_of("bob").received
+        assert all(message.offers in {(), (first.received,)} for message in seen_by_strangers(world, "bob"))
+
+
 def test_a_posted_code_shows_no_offer_under_contacts_and_a_picture_does_unless_asked_otherwise() -> None:
     with meeting(2, OPEN, DISCREET) as world:
         bob = world.bob.engine

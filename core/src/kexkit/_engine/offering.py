@@ -230,6 +230,8 @@ def take_back(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
         start = rows[-1][0][1] + b"\x00"
     if unsent and setting.policy.advertise:
         plan(draft, records.Timer.ADVERTISE, moment.now)
+    if unsent and setting.confirms:  # people were to learn of a new offer by it
+        draft.write(records.timer_key(moment.now, records.Timer.TELL_OFFER), b"")
 
 
 def advertise_soon(draft: Draft, setting: Setting, moment: Moment) -> Flow[bool]:
