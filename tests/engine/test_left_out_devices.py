@@ -12,11 +12,12 @@ from kexkit import _records as records
 from kexkit._engine.consenting import Consent
 from kexkit._engine.peers import Person, targets
 from kexkit._wire.offers import Sibling
+from kexkit.api import Guarantee
 from kexkit.contact import ContactCode, Pin
 from kexkit.errors import UnknownDevice
 from kexkit.events import Delivery, DeliveryChanged, InstallationSkipped, Skip, Waiting
 from kexkit.limits import FLUSH_BATCH, KEPT_ASIDE_MS, OWN_OFFER_LIFETIME_MS, PURGE_BATCH, TARGETS
-from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Downgrade
+from kexkit.policy import STRICT, WITHOUT_FORWARD_SECRECY, Downgrade, Policy
 
 from tests.engine.negotiating_peers import (
     BARE,
@@ -253,6 +254,38 @@ def test_a_device_that_died_holds_texts_up_no_longer_than_its_offer_lives(kit: K
         assert {why for _, why, _ in skips(world)} <= {Skip.MISSING, Skip.FAILED}
         assert len(skips(world)) == len(set(skips(world))), "once a cause"
         must_count_right(world)
+
+
+HEALING = Kit((SLOT,), Policy(require=Guarantee.SECRET | HEALS))
+"""x3dh/1 heals with the first answer: until then this policy sends no text over it"""
+
+
+def test_what_has_to_heal_before_it_carries_texts_is_asked_for_an_answer_by_which_it_heals() -> None:
+    with meeting(30, HEALING, HEALING) as world:
+        world.introduce()
+        text = world.send("alice", "bob")
+        assert world.told_of("alice", Waiting)
+        world.leave("alice")
+        world.skip("bob")  # one question may be lost
+        world.until_rest()
+        assert deliveries(world, text)[-1] is Delivery.STORED
+        assert ("bob", text) in world.ledger.told
+        world.must_agree()
+
+
+def test_a_device_that_died_before_its_session_healed_holds_no_text_up_for_ever() -> None:
+    with meeting(31, HEALING, HEALING) as world:
+        world.sibling("bob", "laptop", HEALING)
+        world.introduce(("alice", "bob"), ("bob", "alice"), ("alice", "laptop"))
+        laptop = world.peers.pop("laptop").me.installation
+        text = world.send("alice", "bob")
+        world.until_rest(3)
+        assert ("bob", text) in world.ledger.told
+        assert deliveries(world, text) == [Delivery.QUEUED]
+        for _ in range(OWN_OFFER_LIFETIME_MS // DAY + 1):
+            world.pass_time(DAY)
+        assert deliveries(world, text)[-1] is Delivery.STORED
+        assert {where for where, _, _ in skips(world)} == {laptop}
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])

@@ -111,15 +111,16 @@ def _say_again_if_unanswered(
     setting: Setting,
     moment: Moment,
 ) -> None:
-    """Whoever makes offers confirms. What was said in a session that they did not answer is said again in another."""
-    asks = ref.ours and ref.texts and ref.confirming == Confirming.ASKING
+    """Whoever makes offers confirms. What was said in a session that they did not answer is said again in another, and
+    what waits until that one heals waits for another, too."""
+    asks = ref.ours and ref.confirming == Confirming.ASKING
     if not asks or not device.offer_seq or ref.since + QUIET_MS > moment.now:
         return
     exchange = setting.by_name.get(ref.mechanism)
     if State(ref.state) is State.PROVISIONAL and exchange is not None:
         give_up(draft, Talk(person, device, ref, exchange), moment)
         save_person(draft, person)
-    elif State(ref.state) is State.STALE:
+    elif State(ref.state) is State.STALE and ref.texts:
         plan_repeat(draft, person, device, ref, moment)
 
 

@@ -234,9 +234,10 @@ def _first_text(
     on over an older one."""
     device, ref = talk.device, talk.ref
     again = (draft, talk.person, device, body, message_id)
-    if not setting.policy.permits(session.session.grade):
-        assert session.session.grade is not None
-        return (yield from _meanwhile(*again, _too_weak(session.session.grade, setting), setting, moment))
+    grade = session.session.grade
+    if grade is not None and not setting.policy.permits(grade):
+        parts = yield from _meanwhile(*again, _too_weak(grade, setting), setting, moment)
+        return (yield from _question(draft, talk, session, setting, moment)) + parts
     if not setting.confirms:
         if not setting.negotiates:
             draft.events.append(opened_event(talk.person, device.installation, session, ours=True))
@@ -252,6 +253,20 @@ def _first_text(
         if isinstance(parts[0], Postponed):
             ask_again(draft, ref, moment)
     return alone + [_postponed(device, problem) if problem and isinstance(part, Postponed) else part for part in parts]
+
+
+def _question(
+    draft: Draft, talk: Talk, session: LiveSession, setting: Setting, moment: Moment
+) -> Flow[list[Sealed | Postponed]]:
+    """It may not carry texts before it has healed, and it heals by the answer, so something has to be asked. Only of
+    who confirms: to others it would be something empty that they show."""
+    if not setting.confirms:
+        return []
+    yield from ask_for_confirmation(draft, talk, setting, moment)
+    if not talk.device.offer_seq:
+        return []
+    ask_again(draft, talk.ref, moment)
+    return [(yield from confirmation_alone(draft, talk, session, setting, moment))]
 
 
 def _too_weak(grade: Guarantee, setting: Setting) -> str:
