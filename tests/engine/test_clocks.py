@@ -19,6 +19,7 @@ from tests.engine.nodes import until
 from tests.engine.test_negotiation_bounds import NEWER, replaced
 from tests.engine.test_negotiation_walks import must_have_it_all
 from tests.engine.test_session_ends import is_kept, outdated
+from tests.engine.test_topics_left import say_goodbye
 from tests.world.mechanisms import SECRET
 from tests.world.world import DAY, HOUR
 
@@ -197,19 +198,47 @@ def test_nor_one_that_may_be_all_that_the_peer_has(back: int, restart: bool) -> 
         assert is_kept(world, old)
 
 
-def behind(world: Meeting, back: int, *, restart: bool) -> None:
+@HOW
+@EACH
+@pytest.mark.parametrize("met", [False, True])
+def test_what_was_offered_under_a_clock_that_was_behind_stands_in_nobodys_way_afterwards(
+    kit: Kit, met: bool, restart: bool
+) -> None:
+    """What was offered before seems to be newer, and a key of then to have been replaced."""
+    with meeting(11, kit, kit) as world:
+        world.introduce()
+        world.settle()
+        if met:
+            world.send("alice", "bob")
+            world.settle()
+            world.send("bob", "alice")
+            world.settle()
+            for who, whom in (("alice", "bob"), ("bob", "alice")):
+                say_goodbye(world, who, whom)
+        world.clock.now += HOUR
+        for who in world.peers:
+            behind(world, 9 * DAY, restart=restart, who=who)
+        world.quiesce()
+        for who, whom in (("alice", "bob"), ("bob", "alice")):
+            world.send(who, whom, "the clock is right again")
+            world.settle()
+        assert world.told("bob")[-1] == world.told("alice")[-1] == "the clock is right again"
+
+
+def behind(world: Meeting, back: int, *, restart: bool, who: str = "alice") -> None:
     """Then a few hours of the right time, in which whatever is overdue has its turn."""
-    world.alice.skew = -back
+    peer = world.peers[who]
+    peer.skew = -back
     if restart:
-        world.crash("alice")
+        world.crash(who)
     else:
-        world.alice.perform(lambda: world.alice.engine.start(world.alice.moment(), set_back=True))
-    world.work("alice")
+        peer.perform(lambda: peer.engine.start(peer.moment(), set_back=True))
+    world.settle()
     world.clock.now += HOUR
-    world.work("alice")
-    world.alice.skew = 0
+    world.work(who)
+    peer.skew = 0
     for _ in range(4):
-        world.work("alice")
+        world.work(who)
         world.clock.now += HOUR
 
 

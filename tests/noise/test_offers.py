@@ -94,6 +94,28 @@ def test_a_static_made_under_a_clock_that_ran_ahead_is_replaced() -> None:
     assert offer_of(pair.bob.copy(), made - limits.STATEMENT_AHEAD_S * 1000 - 1)[0] != before
 
 
+@pytest.mark.parametrize("early", [0, 1])
+def test_a_static_made_under_a_clock_that_was_behind_is_replaced_once_time_has_caught_up(early: int) -> None:
+    """Whoever saw the one before takes none that began earlier."""
+    pair = pair_of(NAME)
+    first = static_of(pair.bob).stated
+    pair.clock.now = first.not_before * 1000 - limits.STATIC_MS // 2
+    for _ in range(2):  # a second one, of a time between, changes nothing about that
+        pair.clock.now -= 10 * limits.STATEMENT_AHEAD_S * 1000
+        pair.bob.make_offer()
+    behind = static_of(pair.bob)
+    assert behind.stated.not_before < first.not_before
+    pair.clock.now = (first.not_before + 1) * 1000
+    assert pair.bob.issued[0].offer.renew == pair.clock.now
+    pair.clock.now -= early
+    pair.bob.make_offer()
+    now = static_of(pair.bob).stated
+    assert (now == behind.stated) == bool(early)
+    assert (now.not_before > first.not_before) == (not early)
+    if not early:
+        assert pair.bob.issued[0].offer.renew == now.not_before * 1000 + limits.STATIC_MS
+
+
 def test_an_offer_speaks_for_its_maker_alone() -> None:
     pair = pair_of(NAME)
     public = pair.bob.issued[0].offer.public

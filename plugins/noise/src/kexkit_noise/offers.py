@@ -12,7 +12,7 @@ from hashlib import sha256
 from struct import Struct, error
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from kexkit.api import Advert, Context, Device, Have, Offer, Row, Wants
 from kexkit.errors import Forged, InvalidInput, Malformed, OfferMalformed, OfferSignature, StoreCorrupt
 
@@ -24,7 +24,8 @@ _FORMAT: Final = 1
 _PUBLIC: Final = Struct(">32sQQ64s")
 PUBLIC_BYTES: Final = _PUBLIC.size
 PRESENT_ROW: Final = b"static"
-_PRESENT: Final = Struct(">B32s")
+_PRESENT: Final = Struct(">B32sQ")
+"""which it is, and when the latest began that we ever stated, in seconds"""
 _STATIC: Final = Struct(">BQ32sQQ64s")
 _ANY_PRIVATE: Final = b"\x42" * 32
 """Agreeing with it tells points of low order from others; nothing is protected by it."""
@@ -38,6 +39,8 @@ class OwnStatic:
     stated: Statement
     until: int
     """milliseconds: when its row goes"""
+    latest: int = 0
+    """seconds: when another of ours began, if that was later. Whoever has seen that one takes none that began before"""
 
     @property
     def public(self) -> bytes:
@@ -51,9 +54,16 @@ class OwnStatic:
         return Row(raw, until)
 
     def is_fresh(self, now: int) -> bool:
-        """One from the future was made under a wrong clock: everybody else's clock would refuse it."""
+        """One from the future was made under a wrong clock: everybody else's clock would refuse it. Or it is ours that
+        is wrong now; once it comes to that time, there must be one that begins later."""
         made = self.stated.not_before * 1000
-        return made - limits.STATEMENT_AHEAD_S * 1000 <= now < made + limits.STATIC_MS
+        return made - limits.STATEMENT_AHEAD_S * 1000 <= now < self.renew
+
+    @property
+    def renew(self) -> int:
+        made = self.stated.not_before
+        end = made * 1000 + limits.STATIC_MS
+        return min(end, (self.latest + 1) * 1000) if self.latest > made else end
 
 
 def static_row(static: bytes) -> bytes:
@@ -80,11 +90,12 @@ def present(have: Have, me: Device) -> OwnStatic | Wants | None:
         return None
     if len(stored) != _PRESENT.size or stored[0] != _FORMAT:
         raise StoreCorrupt("What is stored of our static key is damaged.")
-    row = static_row(stored[1:])
+    _, public, latest = _PRESENT.unpack(stored)
+    row = static_row(public)
     if row not in have:
         return Wants(frozenset((row,)))
     raw = have[row]
-    return None if raw is None else read_static(raw, me)
+    return None if raw is None else evolve(read_static(raw, me), latest=latest)
 
 
 def offer(have: Have, *, ctx: Context) -> Offer | Wants:
@@ -101,8 +112,9 @@ def offer(have: Have, *, ctx: Context) -> Offer | Wants:
     until = ctx.now + limits.STATIC_MS + limits.STATIC_GRACE_MS
     pair = key_pair(ctx.rng(32))
     stated = statement.make(pair.public, not_before=now_s, not_after=until // 1000, ctx=ctx)
-    made = OwnStatic(pair, stated, until)
-    keep = {PRESENT_ROW: Row(_PRESENT.pack(_FORMAT, pair.public)), static_row(pair.public): made.row(until)}
+    latest = max(now_s, before.latest, before.stated.not_before) if before is not None else now_s
+    made = OwnStatic(pair, stated, until, latest)
+    keep = {PRESENT_ROW: Row(_PRESENT.pack(_FORMAT, pair.public, latest)), static_row(pair.public): made.row(until)}
     if before is not None:
         end = min(before.until, ctx.now + limits.STATIC_GRACE_MS)
         if end > ctx.now:
@@ -111,7 +123,7 @@ def offer(have: Have, *, ctx: Context) -> Offer | Wants:
 
 
 def _offer(own: OwnStatic, keep: dict[bytes, Row]) -> Offer:
-    return Offer(own.public, keep, own.stated.not_before * 1000 + limits.STATIC_MS)
+    return Offer(own.public, keep, own.renew)
 
 
 def read(public: bytes, *, maker: Device, ctx: Context) -> tuple[Advert, ...]:
