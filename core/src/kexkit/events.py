@@ -85,7 +85,8 @@ class DeliveryChanged:
 
 @frozen
 class Waiting:
-    """A text of ours cannot be sealed yet; it goes out by itself when `reason` ends."""
+    """A text of ours cannot be sealed yet; it goes out by itself when `reason` ends. Told, too, of one that was stored,
+    when it turns out that nobody has it."""
 
     message_id: bytes
     peer: bytes
