@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -478,6 +479,42 @@ def test_who_begins_to_make_offers_says_nothing_more_in_a_session_that_was_never
         world.quiesce(3)
         assert world.alice.history(world.bob.me.identity) == [sent]
         assert not world.troubles("alice")
+
+
+@pytest.mark.parametrize("plugins", [(BARE, SLOT), (SLOT,)], ids=["something better", "nothing better"])
+@pytest.mark.parametrize("seed", range(8))
+def test_whenever_somebody_begins_to_make_offers_and_wherever_they_go_nothing_is_lost(
+    seed: int, plugins: tuple[Plugin, ...]
+) -> None:
+    """What has left before is read before: what comes after the offer looks forged (docs/adr/0018)."""
+    random, kits = Random(seed), {each: Kit(plugins, Policy(publish=each)) for each in Publish}
+    offering = [Publish.ADVERTISE, Publish.CONTACTS]
+    now = {"alice": random.choice([*Publish]), "bob": Publish.NONE}
+    with meeting(seed, kits[now["alice"]], kits[now["bob"]]) as world:
+        world.introduce()
+        for _ in range(random.randint(6, 20)):
+            who, whom = random.sample(["alice", "bob"], 2)
+            act = random.randrange(8)
+            if act < 4:
+                world.send(who, whom)
+            elif act == 4:
+                world.settle()
+            elif act == 5:
+                world.work(who)
+                world.leave(who)
+            elif act == 6:
+                world.read(who)
+            else:
+                world.leave(who)
+                world.read(whom)
+                now[who] = random.choice(offering)
+                world.equip(who, kits[now[who]])
+        world.quiesce(3)
+        for who, whom in (("alice", "bob"), ("bob", "alice")):
+            world.send(who, whom)
+            world.quiesce(3)
+        world.must_agree()
+        assert not any(world.peers[who].table(table) for who in now for table in ("waiting", "withheld"))
 
 
 def test_who_was_answered_before_goes_on_in_the_same_session_once_there_are_offers() -> None:
