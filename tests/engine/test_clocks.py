@@ -225,6 +225,27 @@ def test_what_was_offered_under_a_clock_that_was_behind_stands_in_nobodys_way_af
         assert world.told("bob")[-1] == world.told("alice")[-1] == "the clock is right again"
 
 
+@HOW
+@EACH
+def test_what_was_offered_under_a_clock_that_was_ahead_stands_in_nobodys_way_afterwards(
+    kit: Kit, restart: bool
+) -> None:
+    """Its keys seem to be newer than those that are offered later: the offer's number says which are."""
+    with meeting(12, kit, kit) as world:
+        world.introduce()
+        world.settle()
+        world.bob.skew = 200 * DAY
+        world.crash("bob")
+        world.settle()
+        world.give("alice", world.offer_of("bob").received, of="bob")
+        set_right(world, "bob", restart=restart)
+        world.settle()
+        world.give("alice", world.offer_of("bob").received, of="bob")
+        world.send("alice", "bob", "the clock is right again")
+        world.quiesce()
+        assert world.told("bob") == ["the clock is right again"]
+
+
 def behind(world: Meeting, back: int, *, restart: bool, who: str = "alice") -> None:
     """Then a few hours of the right time, in which whatever is overdue has its turn."""
     peer = world.peers[who]

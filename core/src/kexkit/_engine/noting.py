@@ -204,7 +204,7 @@ def _note_entries(draft: Draft, person: Person, offer: SignedOffer, setting: Set
             for advert in adverts:
                 until = min(advert.expires, body.not_after * 1000)
                 placed = evolve(advert, issued=body.seq * NS_IN_MS, expires=until)
-                _keep_advert(draft, person, entry.name, placed, setting, moment)
+                _keep_advert(draft, person, entry.name, placed, setting, moment, offered=True)
         names.append(entry.name)
     if refusal is not None and not any(name in setting.by_name for name in names):
         raise refusal
@@ -237,7 +237,14 @@ def _read(exchange: KeyExchange, public: bytes, maker: Device, moment: Moment) -
 
 
 def _keep_advert(
-    draft: Draft, person: Person, mechanism: str, advert: Advert, setting: Setting, moment: Moment
+    draft: Draft,
+    person: Person,
+    mechanism: str,
+    advert: Advert,
+    setting: Setting,
+    moment: Moment,
+    *,
+    offered: bool = False,
 ) -> bool:
     """True: it says something new."""
     if advert.device == setting.me:
@@ -247,7 +254,7 @@ def _keep_advert(
     device = device_of(person, advert.device.installation)
     before = advert_of(device, mechanism) if device is not None else None
     static = _static_of(before.traits) if before is not None else None
-    note_advert(draft, person, mechanism, advert, moment)
+    note_advert(draft, person, mechanism, advert, moment, offered=offered)
     news = person.changed
     if device is not None and before is not None and static is not None and static != _static_of(before.traits):
         device.new_static = True

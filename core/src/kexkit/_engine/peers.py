@@ -114,15 +114,21 @@ def to_advert(identity: bytes, device: records.PeerDevice, stored: records.PeerA
     )
 
 
-def note_advert(draft: Draft, person: Person, mechanism: str, advert: Advert, moment: Moment) -> None:
-    """Keep it if it is the newest by (epoch, issued); older ones change nothing. A higher epoch outdates sessions."""
+def note_advert(
+    draft: Draft, person: Person, mechanism: str, advert: Advert, moment: Moment, *, offered: bool = False
+) -> None:
+    """Keep it if it is the newest by (epoch, issued); older ones change nothing. A higher epoch outdates sessions. What
+    is `offered` was issued with its offer, and the offer's number says which is its maker's last word: a key of a lower
+    epoch is one made after a clock that was ahead, and nobody can begin with any other."""
     device = ensure_device(person, advert.device.installation)
     if device is None:
         return
     known = advert_of(device, mechanism)
     epoch, issued, expires = (min(number, LATEST) for number in (advert.epoch, advert.issued, advert.expires))
-    if known is not None and (epoch, issued) <= (known.epoch, known.issued):
-        return
+    if known is not None:
+        new, old = (epoch, issued), (known.epoch, known.issued)
+        if (new[::-1] <= old[::-1]) if offered else (new <= old):
+            return
     if known is None:
         known = device.adverts.add(mechanism=mechanism)
         draft.events.append(OfferSeen(person.identity, advert.device.installation, mechanism))
