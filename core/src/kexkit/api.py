@@ -152,7 +152,8 @@ class Hear:
 
 @frozen
 class Advert:
-    """One device's published offer, verified. Core keeps the highest (epoch, issued) per device and mechanism."""
+    """One device's published offer, verified. Core keeps the highest (epoch, issued) per device and mechanism; of what
+    came in signed offers, that of the offer with the highest number."""
 
     device: Device
     public: bytes
