@@ -21,6 +21,16 @@ from kexkit.events import Delivery, Skip
 from kexkit.limits import DEVICE_DORMANT_MS, DEVICES_PER_PEER
 from kexkit.policy import STRICT
 
+from tests.engine.left_out_devices import (
+    BOTH,
+    OTHER,
+    THIRD,
+    deliveries,
+    rows_for,
+    skips,
+    with_a_phantom,
+    with_a_weak_laptop,
+)
 from tests.engine.negotiating_peers import (
     BARE,
     BARE_NAME,
@@ -37,16 +47,6 @@ from tests.engine.negotiating_peers import (
     loose,
     meeting,
     psk,
-)
-from tests.engine.test_left_out_devices import (
-    BOTH,
-    OTHER,
-    THIRD,
-    deliveries,
-    rows_for,
-    skips,
-    with_a_phantom,
-    with_a_weak_laptop,
 )
 from tests.engine.test_negotiation_bare import StatusPerson, status_person
 
