@@ -309,11 +309,11 @@ async def test_bundles_in_any_order_leave_the_newest() -> None:
 
 @pytest.mark.anyio
 async def test_negative_control_a_bundle_whose_age_is_not_compared_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(draft: Any, person: Any, mechanism: str, advert: Any, moment: Any) -> None:
+    def forgetful(draft: Any, person: Any, mechanism: str, advert: Any, moment: Any, *, offered: bool) -> None:
         for device in person.record.devices:
             if device.installation == advert.device.installation:
                 del device.adverts[:]
-        peers.note_advert(draft, person, mechanism, advert, moment)
+        peers.note_advert(draft, person, mechanism, advert, moment, offered=offered)
 
     monkeypatch.setattr(noting, "note_advert", forgetful)
     assert await known_after((3, 2, 1)) != await known_after((1, 2, 3))
