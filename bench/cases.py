@@ -135,12 +135,12 @@ def noise_session() -> Case:
     size = SIZES["1KiB"]
     return Case(
         "noise session 1KiB",
-        "noise-xx/1, written and read through the seam, against the library beneath, which has neither tags nor "
-        "padding nor a window; between them the same with the bytes for both stores, and in an engine; µs a message",
+        "noise-xx/1, written and read through the seam as in one-way, against the library beneath, which has neither tags "
+        "nor padding nor a window; between them the session without rows, and alone, a Step each; µs a message",
         (
-            noise_sessions.alone("kexkit", size, stored=False),
-            noise_sessions.alone("and both snapshots", size, stored=True),
-            noise_sessions.one_way("and an engine's rows", "noise-xx/1", size),
+            noise_sessions.one_way("kexkit", "noise-xx/1", size),
+            noise_sessions.alone("without rows", size, stored=True),
+            noise_sessions.alone("nor snapshots", size, stored=False),
             noise_sessions.bare_texts(size),
         ),
         most=2.6,
