@@ -135,8 +135,8 @@ def noise_session() -> Case:
     size = SIZES["1KiB"]
     return Case(
         "noise session 1KiB",
-        "noise-xx/1, written and read through the seam as in one-way, against the library beneath, which has neither tags "
-        "nor padding nor a window; between them the session without rows, and alone, a Step each; µs a message",
+        "noise-xx/1, written and read through the seam as in one-way, against the library beneath, which has no tags, "
+        "no padding and no window; between them the session without rows, and alone, a Step each; µs a message",
         (
             noise_sessions.one_way("kexkit", "noise-xx/1", size),
             noise_sessions.alone("without rows", size, stored=True),
