@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from kexkit.api import Answer, Close, Due
+from kexkit.api import Answer, Close, Due, Session
 from kexkit.errors import InvalidInput, Limit, Malformed, NotMine
 from kexkit.testing.key_exchange_party import Party, Sent
 from kexkit_noise import limits, payload
@@ -150,6 +150,28 @@ def test_a_session_whose_responder_is_never_heard_seals_no_more_after_two_days(n
     pair.alice.cue(session, Due())
     pair.say(pair.bob, b"its age is another matter")
     assert not pair.alice.can_seal(pair.bob.me)
+
+
+@ALL
+def test_a_session_that_seals_no_more_is_the_same_after_a_restart_and_so_is_one_that_seals_again(name: str) -> None:
+    pair = pair_of(name)
+    third = Meeting(pair).third(Meeting(pair).second(Meeting(pair).first()))
+    (session,) = pair.alice.sessions
+    pair.deliver(third)
+    (late,) = pair.bob.seal(b"late", pair.alice.me)
+    while only(pair.alice, Running).grade is not None:
+        pair.clock.now = due(pair.alice)
+        pair.alice.cue(session, Due())
+    retired = restarted(pair.alice)
+    assert (retired.grade, retired.due) == (None, only(pair.alice, Running).due)
+    pair.settle([late])
+    heard = restarted(pair.alice)
+    assert heard.grade == only(pair.alice, Running).grade is not None
+    assert heard.due == only(pair.alice, Running).due
+
+
+def restarted(party: Party) -> Session:
+    return party.exchange.restore(only(party, Running).snapshot())
 
 
 @ALL

@@ -239,6 +239,15 @@ def test_a_message_opens_until_1024_newer_ones_have_been_made(behind: int, opens
         assert theirs.refuses(late) is NotMine
 
 
+def test_a_message_that_never_comes_leaves_the_window_one_by_one_too() -> None:
+    ours, theirs = couple()
+    lost = ours.seal(b"lost")
+    for n in range(limits.PLAIN_BEHIND + 2):
+        theirs.open(ours.seal(b"in order"))
+        assert bool(theirs.value.missing) is (n + 1 < limits.PLAIN_BEHIND)
+    assert theirs.refuses(lost) is NotMine
+
+
 def test_what_was_opened_stays_so_at_the_far_end_of_the_window() -> None:
     ours, theirs = couple()
     first = ours.seal(b"first")
