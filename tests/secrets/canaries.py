@@ -21,7 +21,8 @@ def spellings(secret: bytes) -> Iterator[str]:
     first = secret[:FIRST]
     yield first.decode("latin-1")
     yield first.decode("utf-8", "replace") if first.isascii() else first.decode("latin-1")
-    yield from (repr(first)[2:-1], repr(first + b"'")[2:-2], repr(first)[2:-1].replace("\\'", "'"))
+    escaped = repr(first + b"'\"")[2:-1].removesuffix("\\'\"")  # with both quotes in it repr escapes the single one
+    yield from (escaped, escaped.replace("\\'", "'"))
     yield str(records.Self(secret=first)).strip()[len('secret: "') : -1]  # as protobuf shows bytes
     yield from (first.hex(), first.hex().upper(), first.hex(" "), first.hex(":"))
     for shift in range(3):

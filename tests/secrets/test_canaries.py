@@ -350,9 +350,14 @@ class Leaky:
     secret: bytes
 
 
-@pytest.mark.parametrize("prefix", [b"", b"x", b"it's"])
-def test_negative_control_a_planted_secret_is_found(prefix: bytes) -> None:
-    canary = os.urandom(32)
+HARD = [b"", b"'", b'"', b"\\", b"it's", b"'\"", b"\\'", b"'\\", b'\\"', b"\n\t\0\x7f", b"\x85\xa0", b"+/+/", b"\xff'"]
+"""beginnings of secrets that one or other spelling changes: quotes, what escapes them, ends of lines"""
+
+
+@pytest.mark.parametrize("start", HARD)
+@pytest.mark.parametrize("prefix", [b"", b"x", b"it's", b'"', b"\\"])
+def test_negative_control_a_planted_secret_is_found(prefix: bytes, start: bytes) -> None:
+    canary = start + os.urandom(32 - len(start))
     canaries = Canaries()
     canaries.add("planted", canary)
     around = prefix + canary + b"more"
