@@ -39,6 +39,7 @@ class ChattingDevice(Protocol):
     def send(self, to: bytes, payload: bytes) -> bytes: ...
     def receive(self, sender: bytes, message: bytes) -> bytes | None: ...
     def restart(self) -> None: ...
+    def age(self, ms: int) -> None: ...
     def state(self) -> object: ...
 
 
@@ -75,6 +76,9 @@ class KexkitDevice:
 
     def restart(self) -> None:
         self.layer.restart()
+
+    def age(self, ms: int) -> None:
+        """Its clock is the workshop's."""
 
     def state(self) -> object:
         return dict(self.layer.shell.rows)
@@ -120,6 +124,9 @@ class StatusGoDevice:
     def restart(self) -> None:
         """Its state is in a database."""
 
+    def age(self, ms: int) -> None:
+        """Its clock is the workshop's."""
+
     def state(self) -> None:
         """Nothing is promised of it."""
 
@@ -145,6 +152,9 @@ class Workshop:
 
     def person(self) -> bytes:
         return PrivateKey(self.random.randbytes(32)).secret
+
+    def public(self, secret: bytes) -> bytes:
+        return SoftwareIdentity(secret).public
 
     def installation(self) -> str:
         digits = self.random.randbytes(16).hex()

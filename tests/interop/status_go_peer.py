@@ -85,7 +85,7 @@ class StatusGoPeer:
             self._keep(own, BundleRow(self.identity, self.installation, version, self.clock(), key))
         listed = {self.installation: (own, self.prekeys[own].version, 1)}
         for name in self.active(self.identity)[:2]:
-            other = self._usable(self.identity, name)
+            other = self._usable(self.identity, name, max)
             if other is not None:
                 protocol_version = self.installations[self.identity, name].protocol_version
                 listed[name] = (other, self.prekeys[other].version, protocol_version)
@@ -129,14 +129,14 @@ class StatusGoPeer:
     def _rows(self, identity: bytes, installation: str) -> list[BundleRow]:
         return [row for row in self.prekeys.values() if (row.identity, row.installation) == (identity, installation)]
 
-    def _usable(self, identity: bytes, installation: str) -> bytes | None:
-        """Of those that have not expired, the lowest version."""
+    def _usable(self, identity: bytes, installation: str, choose: Callable[..., bytes] = min) -> bytes | None:
+        """Of those that have not expired, the lowest version: but our own bundle lists a paired device's highest."""
         usable = {
             key: row.version
             for key, row in self.prekeys.items()
             if (row.identity, row.installation) == (identity, installation) and not row.expired
         }
-        return min(usable, key=lambda key: usable[key]) if usable else None
+        return choose(usable, key=lambda key: usable[key]) if usable else None
 
     def enable(self, installation: str) -> None:
         self.installations[self.identity, installation].enabled = True
