@@ -1,8 +1,10 @@
-"""Says after the run which live counterparts were not there. With KEXKIT_JS=required their absence is a failure."""
+"""Says after the run which live counterparts were not there. With KEXKIT_JS=required the absence of that one is a
+failure; so is a KEXKIT_STATUS_GO that does not run."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -11,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.interop.js_peer import JsPeer
+from tests.interop.live_status_go import LiveStatusGo
 
 _HOME = Path(__file__).parent / "js"
+_LIVE = {"test_js_noise": "npm @waku/noise", "test_live_": "status-go"}
+"""Modules of tests, and what they need."""
 
 
 def _missing() -> str | None:
@@ -37,9 +42,21 @@ fresh_js_peer = pytest.fixture(_peer)
 js_peer = pytest.fixture(_peer, scope="module")
 
 
+@pytest.fixture(scope="module")
+def status_go() -> Iterator[LiveStatusGo]:
+    command = os.environ.get("KEXKIT_STATUS_GO")
+    if command is None:
+        pytest.skip(
+            "KEXKIT_STATUS_GO is not set: tests/interop/status-go/README.md says what to build and to put there"
+        )
+    with LiveStatusGo.started(shlex.split(command)) as live:
+        yield live
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """A skip is a letter among thousands; this says what it left out."""
-    skipped = [report for report in terminalreporter.getreports("skipped") if "test_js_noise" in report.nodeid]
-    for reason, count in Counter(report.longrepr[2] for report in skipped).items():
-        terminalreporter.section("live interop with npm @waku/noise")
-        terminalreporter.line(f"not run  {count:5} tests. {reason}")
+    for module, name in _LIVE.items():
+        skipped = [report for report in terminalreporter.getreports("skipped") if module in report.nodeid]
+        for reason, count in Counter(report.longrepr[2] for report in skipped).items():
+            terminalreporter.section(f"live interop with {name}")
+            terminalreporter.line(f"not run  {count:5} tests. {reason}")

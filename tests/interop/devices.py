@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 from typing import Protocol
+from uuid import UUID
 
 from attrs import define, field
 from coincurve import PrivateKey
@@ -157,8 +158,7 @@ class Workshop:
         return SoftwareIdentity(secret).public
 
     def installation(self) -> str:
-        digits = self.random.randbytes(16).hex()
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        return str(UUID(bytes=self.random.randbytes(16), version=4))
 
     def kexkit(self, secret: bytes) -> KexkitDevice:
         identity, installation = SoftwareIdentity(secret), self.installation()
