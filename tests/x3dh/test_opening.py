@@ -310,7 +310,9 @@ def test_the_agreed_secret_is_in_no_state_once_the_ratchet_has_turned() -> None:
     value = session(pair.alice, pair.bob)
     secret = value.root  # before anything was sealed
     assert secret in value.snapshot()
-    pair.bob.receive(seal(pair.alice, pair.bob))
+    first = seal(pair.alice, pair.bob)
+    assert secret not in session(pair.alice, pair.bob).snapshot()
+    pair.bob.receive(first)
     assert secret not in session(pair.bob, pair.alice).snapshot()
     pair.alice.receive(seal(pair.bob, pair.alice))
     assert secret not in session(pair.alice, pair.bob).snapshot()

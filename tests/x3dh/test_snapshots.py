@@ -111,7 +111,9 @@ def test_contradictions_are_refused() -> None:
     assert isinstance(speaking, Speaking)
 
     def heard(**changed: Any) -> Receiving:
-        fields = {name: getattr(hearing, name) for name in ("key", "chain", "n", "young", "made", "gaps", "recent")}
+        fields = {
+            name: getattr(hearing, name) for name in ("key", "chain", "n", "young", "made", "gaps", "recent", "first")
+        }
         return Receiving(**(fields | changed))
 
     def with_(sending: Speaking | Listening, receiving: Receiving, *, heard: bool = True) -> bytes:
@@ -130,6 +132,7 @@ def test_contradictions_are_refused() -> None:
         with_(speaking, heard(gaps=Gaps(2, 1, 0, 0))),
         with_(speaking, heard(gaps=Gaps(0, 1, hearing.made + 1, 1))),
         with_(speaking, hearing, heard=False),
+        with_(speaking, heard(first=b"k" * 32)),
     ):
         with pytest.raises(StoreCorrupt):
             X3DH().restore(snapshot)

@@ -93,9 +93,11 @@ class RatchetSession:
     def seal(self, plaintext: bytes, *, ctx: Context) -> Step:
         if len(plaintext) > limits.BODY_BYTES:
             raise InvalidInput(f"A text has more than {limits.BODY_BYTES} bytes.", advice="Send it in parts.")
-        root, turn = self.root, self.sending
+        root, turn, receiving = self.root, self.sending, self.receiving
         if isinstance(turn, Listening):
             root, turn = self._turn(turn, ctx)
+            if turn.young and not receiving.n:
+                receiving = state.without_seed(receiving)
         n, public, pn = turn.n, turn.public, turn.pn
         if n >= limits.CHAIN_MESSAGES:
             raise InvalidInput("A chain of messages is worn out.", advice="Send in another session.")
@@ -105,7 +107,7 @@ class RatchetSession:
         ephemeral = b"" if self.heard else parties.ephemeral
         frame = frames.write_ratchet(parties.prekey, public, n, pn, sealed, ephemeral=ephemeral)
         sending = Speaking(turn.secret, public, pn, turn.young, chain, n + 1)
-        return Step(RatchetSession(parties, self.bounds, self.heard, root, sending, self.receiving), (frame,))
+        return Step(RatchetSession(parties, self.bounds, self.heard, root, sending, receiving), (frame,))
 
     def _turn(self, before: Listening, ctx: Context) -> tuple[bytes, Speaking]:
         """A new ratchet key of ours, and its chain."""
@@ -173,9 +175,12 @@ class RatchetSession:
         missed: tuple[Missed, ...] = ()
         if skip:
             self._check_skip(skip)
-            passed, chain = chains.walk(chain, skip)
-            missed = (Missed(frame.key, receiving.n, receiving.young, passed),)
-        chain, key = chains.chain_step(chain)
+            run, chain = _passed(receiving, skip)
+            missed = (run,)
+        if receiving.first and not skip:
+            key = receiving.first
+        else:
+            chain, key = chains.chain_step(chain)
         body = cipher.open_sealed(key, frame.sealed, frames.header_bytes(frame.n, frame.pn, frame.key))
         made, gaps, keep, drop = receiving.made + 1, receiving.gaps, skipped.NO_ROWS, NO_DROPS
         if skip or gaps:
@@ -202,10 +207,7 @@ class RatchetSession:
         chain, key = chains.chain_step(chain)
         body = cipher.open_sealed(key, frame.sealed, frames.header_bytes(frame.n, frame.pn, frame.key))
         young = turn.public == self.parties.prekey
-        missed = (
-            Missed(receiving.key, receiving.n, receiving.young, chains.walk(receiving.chain, rest)[0]),
-            Missed(frame.key, 0, young, passed),
-        )
+        missed = (_passed(receiving, rest)[0], Missed(frame.key, 0, young, passed))
         filed = self._file(missed if rest or frame.n else (), have, now)
         if isinstance(filed, Wants):
             return filed
@@ -265,6 +267,16 @@ class RatchetSession:
         after = RatchetSession(self.parties, self.bounds, True, root, sending, receiving)
         grade = GROWN if not young else YOUNG if self.parties.ours else EARLY
         return Step(after, plain=(Plain(body, grade),), keep=keep, drop=drop)
+
+
+def _passed(receiving: Receiving, count: int) -> tuple[Missed, bytes]:
+    """The next so many messages of the peer's present chain, which have not come, and the chain key after them."""
+    if not (count and receiving.first):
+        passed, chain = chains.walk(receiving.chain, count)
+    else:  # the chain key of the first is gone
+        after, chain = chains.walk(receiving.chain, count - 1)
+        passed = (b"", *after)
+    return Missed(receiving.key, receiving.n, receiving.young, passed, receiving.first), chain
 
 
 def begin(parties: Parties, secret: bytes, bounds: Limits) -> RatchetSession:

@@ -41,6 +41,8 @@ class Missed:
     n: int
     young: bool
     chains: tuple[bytes, ...]
+    first: bytes = b""
+    """the key of the first of them, if its chain key is gone"""
 
 
 @value
@@ -120,7 +122,8 @@ def _keep(rows: dict[bytes, Row], session: bytes, gaps: Gaps, run: Missed, numbe
     for start in range(gone, len(run.chains), GAP_KEYS):
         part = run.chains[start : start + GAP_KEYS]
         for place, chain in enumerate(part, start):
-            packed = _KEY.pack(run.young, number + place, message_key(chain))
+            key = run.first if run.first and not place else message_key(chain)
+            packed = _KEY.pack(run.young, number + place, key)
             rows[key_row(session, run.ratchet, run.n + place)] = Row(packed, until)
         record = _RECORD.pack(run.ratchet, run.n + start, len(part), number + start)
         rows[record_row(session, gaps.next)] = Row(record)

@@ -14,15 +14,17 @@ from kexkit.api import value
 from kexkit.errors import Malformed, StoreCorrupt
 
 from kexkit_x3dh import limits
+from kexkit_x3dh.chains import chain_step
 from kexkit_x3dh.skipped import Gaps
 
 RECENT: Final = 8
 """Ratchet keys of the peer that are remembered, by 8 bytes each, so that a late copy is known for what it is."""
 _MARK_BYTES: Final = 8
+_KEY_BYTES: Final = 32
 _NO_KEY: Final = bytes(33)
 _NO_MARK: Final = bytes(_MARK_BYTES)
 _STATE: Final = Struct(f">B32s32s33sQ32sQ33s32sQQQQQI{RECENT * _MARK_BYTES}s")
-_HEARD, _SPEAKS, _SENDS_YOUNG, _HEARS_YOUNG = 1, 2, 4, 8
+_HEARD, _SPEAKS, _SENDS_YOUNG, _HEARS_YOUNG, _SEED_GONE = 1, 2, 4, 8, 16
 
 
 @value(eq=False, repr=False)
@@ -61,6 +63,15 @@ class Receiving:
     gaps: Gaps
     recent: tuple[bytes, ...]
     """marks of the peer's earlier ratchet keys, the last first"""
+    first: bytes = b""
+    """the key of message 0, if that comes next and the chain key here is already the one after it"""
+
+
+def without_seed(receiving: Receiving) -> Receiving:
+    """A responder may speak under its prekey, in a chain whose key is the agreed secret itself. Who began keeps what
+    opens that chain, and not the secret: with our ratchet key it makes again the chain in which we have spoken."""
+    chain, first = chain_step(receiving.chain)
+    return Receiving(receiving.key, chain, 0, True, 0, receiving.gaps, (), first)
 
 
 def mark(key: bytes) -> bytes:
@@ -75,7 +86,9 @@ def pack(heard: bool, root: bytes, sending: Sending, receiving: Receiving) -> by
     if isinstance(sending, Speaking):
         flags |= _SPEAKS | sending.young * _SENDS_YOUNG
         secret, public, pn, chain = sending.secret, sending.public, sending.pn, sending.chain
-    gaps = receiving.gaps
+    gaps, first = receiving.gaps, receiving.first
+    if first:
+        flags |= _SEED_GONE
     return _STATE.pack(
         flags,
         root,
@@ -92,7 +105,7 @@ def pack(heard: bool, root: bytes, sending: Sending, receiving: Receiving) -> by
         gaps.next,
         gaps.end,
         gaps.unused,
-        b"".join(receiving.recent),
+        first or b"".join(receiving.recent),
     )
 
 
@@ -101,6 +114,9 @@ def unpack(raw: bytes) -> tuple[bool, bytes, Sending, Receiving]:
         raise StoreCorrupt("A stored session has not the length of one.")
     flags, root, secret, public, pn, chain, n, *received, marks = _STATE.unpack(raw)
     key, receive_chain, receive_n, made, first, next_, end, unused = received
+    key_0 = b""
+    if flags & _SEED_GONE:
+        key_0, marks = marks[:_KEY_BYTES], marks[_KEY_BYTES:]
     recent = (marks[place : place + _MARK_BYTES] for place in range(0, len(marks), _MARK_BYTES))
     key = b"" if key == _NO_KEY else key
     sending: Sending = Listening(n)
@@ -114,6 +130,7 @@ def unpack(raw: bytes) -> tuple[bool, bytes, Sending, Receiving]:
         made,
         Gaps(first, next_, end, unused),
         tuple(each for each in recent if each != _NO_MARK),
+        key_0,
     )
     _check(sending, receiving, flags)
     return bool(flags & _HEARD), root, sending, receiving
@@ -130,7 +147,8 @@ def _check(sending: Sending, receiving: Receiving, flags: int) -> None:
     except Malformed:
         raise StoreCorrupt("A stored session holds a key that is none.") from None
     if (
-        flags >= 16
+        flags >= 32
+        or (receiving.first and (receiving.made or receiving.recent or gaps or not receiving.young))
         or (isinstance(sending, Speaking) and not secp256k1.is_secret(sending.secret))
         or (isinstance(sending, Listening) and not receiving.key)
         or max(sending.n, receiving.n) > limits.CHAIN_MESSAGES
