@@ -60,6 +60,7 @@ class Scene:
             await flushed(self.nodes["bob"])
             await self.network.settle()
             await anyio.sleep(BOB_HEARS)
+            await anyio.wait_all_tasks_blocked()  # on a machine that stood still, his time is over before he is
 
     def dump(self) -> Dump:
         return {key: row for key, row in self.stores["bob"].dump().items() if key[0] != "cursor"}

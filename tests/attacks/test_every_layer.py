@@ -14,7 +14,6 @@ from itertools import permutations
 from typing import Any
 from uuid import uuid4
 
-import anyio
 import pytest
 from attrs import evolve
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -35,7 +34,7 @@ from kexkit_x3dh import bundle as bundles
 
 from tests.attacks.forging import addressed_to, flipped, frame_of
 from tests.attacks.scene import Scene, scene
-from tests.engine.nodes import flushed
+from tests.engine.nodes import flushed, so_many, told
 from tests.engine.test_strangers_and_trouble import ticking
 from tests.world.mechanisms import PSK, X3DH_ALONE, Mechanism
 
@@ -208,10 +207,7 @@ async def pass_on(made: Scene, text: str) -> list[object]:
     await runtime.perform(flow)
     await flushed(mallory)
     await made.quiet()
-    found: list[object] = []
-    with anyio.move_on_after(0.2):
-        async for event in made.nodes["bob"].events():
-            found.append(event)
+    found = await told(made.nodes["bob"].events(), so_many(1, TextReceived, Unreadable))
     return [event for event in found if isinstance(event, TextReceived | Unreadable)]
 
 

@@ -17,7 +17,7 @@ from kexkit.testing.cancelling import CancelledAt
 from kexkit_x3dh.exchange import X3DH
 
 pytestmark = pytest.mark.anyio
-PATIENCE = 10
+PATIENCE = 30
 QUIET_S = 0.1
 STEPS_AT_MOST = 60
 """a call that has more is going round in circles"""

@@ -16,7 +16,10 @@ from kexkit.testing import MemoryNetwork, MemoryStore
 from tests.world.mechanisms import PSK, Mechanism
 
 E = TypeVar("E", bound=Event)
-PATIENCE = 10.0
+PATIENCE = 30.0
+"""seconds for what must come; nothing is measured by it"""
+QUIET_S = 0.2
+"""how long nothing more may come"""
 
 
 @define
@@ -93,6 +96,31 @@ async def event_of(node: Node, kind: type[E]) -> E:
             if isinstance(event, kind):
                 return event
     raise AssertionError("the events ended")
+
+
+async def told(
+    events: AsyncIterator[Event], enough: Callable[[list[Event]], bool] = lambda found: True, *, quiet: float = QUIET_S
+) -> list[Event]:
+    """All that is told, however long the machine takes over it: until it is `enough`, and then what still comes."""
+    found: list[Event] = []
+
+    async def read() -> None:
+        async for event in events:
+            found.append(event)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        with anyio.move_on_after(PATIENCE):
+            while not enough(found):
+                await anyio.sleep(0.01)
+        await anyio.sleep(quiet)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    return found
+
+
+def so_many(count: int, *kinds: type[Event]) -> Callable[[list[Event]], bool]:
+    return lambda found: sum(isinstance(event, kinds) for event in found) >= count
 
 
 async def flushed(*nodes: Node) -> None:

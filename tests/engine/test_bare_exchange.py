@@ -13,9 +13,18 @@ from kexkit.api import Envelope
 from kexkit.policy import WITHOUT_FORWARD_SECRECY
 from kexkit.testing import MemoryNetwork, MemoryStore
 
+from tests.engine.nodes import PATIENCE
 from tests.kits.toy_ladder import Ladder
 
-PATIENCE = 10
+
+async def at_rest(store: MemoryStore) -> None:
+    """What is planned for at once has been worked off."""
+    quiet, before = 0, -1
+    with anyio.fail_after(PATIENCE):
+        while quiet < 20:
+            await anyio.sleep(0.01)
+            quiet, before = (quiet + 1 if store.commits == before else 0), store.commits
+    await anyio.wait_all_tasks_blocked()
 
 
 @asynccontextmanager
@@ -80,11 +89,11 @@ async def test_a_frame_that_nobody_expects_is_passed_over() -> None:
     network, store = MemoryNetwork(), MemoryStore()
     async with node(store, network, "alice"):
         await network.settle()
-        await anyio.sleep(0.2)  # what opening a node plans is worked off
+        await at_rest(store)
         before = lasting(store)
         topic = "/kexkit/1/toy-ladder/proto"
         network.inject(Envelope(topic, bytes(16) + b"x", 2, 1), logged=True)
         network.inject(Envelope(topic, b"short", 2, 2), logged=True)
         await network.settle()
-        await anyio.sleep(0.1)
+        await at_rest(store)
         assert lasting(store) == before

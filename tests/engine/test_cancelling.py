@@ -12,7 +12,7 @@ from kexkit.events import TextReceived
 from kexkit.testing import MemoryNetwork, MemoryStore
 from kexkit.testing.cancelling import CancelledAt
 
-from tests.engine.nodes import Pair, flushed, heard, two_nodes
+from tests.engine.nodes import Pair, flushed, heard, so_many, told, two_nodes
 from tests.world.ciphers import watching
 from tests.world.mechanisms import PSK, X3DH_ALONE, Mechanism
 
@@ -33,9 +33,8 @@ async def cancelled_at(call: Awaitable[object], at: int) -> bool:
 
 async def read_all(pair: Pair) -> None:
     """Bob's application takes what there is, acknowledging every text."""
-    with anyio.move_on_after(0.05):
-        async for event in pair.bob.events():
-            await pair.bob.ack(event)
+    for event in await told(pair.bob.events(), quiet=0.05):
+        await pair.bob.ack(event)
 
 
 async def must_agree(pair: Pair) -> None:
@@ -105,12 +104,9 @@ async def test_reading_events_cancelled_at_any_await_loses_none(mechanism: Mecha
         for at in range(1, 25):
             reader = pair.bob.events()
             await cancelled_at(anext(reader), at)
-        told = set()
-        with anyio.move_on_after(0.2):
-            async for event in pair.bob.events():
-                if isinstance(event, TextReceived):
-                    told.add(event.text)
-        assert told >= {f"event {n}" for n in range(10)}
+        ten = so_many(10, TextReceived)
+        texts = {event.text for event in await told(pair.bob.events(), ten) if isinstance(event, TextReceived)}
+        assert texts >= {f"event {n}" for n in range(10)}
         await must_agree(pair)
 
 
@@ -120,21 +116,20 @@ async def test_a_reader_that_is_cancelled_at_any_await_and_goes_on_misses_none(m
     stores = {"alice": MemoryStore(yields=True), "bob": MemoryStore(yields=True)}
     async with two_nodes(mechanism, stores=stores) as pair:
         reader = pair.bob.events()
-        told: list[str] = []
+        texts: list[str] = []
         for n in range(40):
             await pair.alice.send(pair.bob_for_alice, f"event {n}")
             with anyio.CancelScope() as scope:
-                await CancelledAt(note_next(reader, told), scope, n % 10 + 1)
-        with anyio.move_on_after(0.3):
-            while True:
-                await note_next(reader, told)
-        assert sorted(told) == sorted(f"event {n}" for n in range(40))
+                await CancelledAt(note_next(reader, texts), scope, n % 10 + 1)
+        rest = await told(reader, so_many(40 - len(texts), TextReceived))
+        texts += [event.text for event in rest if isinstance(event, TextReceived)]
+        assert sorted(texts) == sorted(f"event {n}" for n in range(40))
 
 
-async def note_next(reader: Any, told: list[str]) -> None:
+async def note_next(reader: Any, texts: list[str]) -> None:
     event = await anext(reader)
     if isinstance(event, TextReceived):
-        told.append(event.text)
+        texts.append(event.text)
 
 
 @FAST

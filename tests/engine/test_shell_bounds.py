@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import pytest
-from kexkit import DeliveryChanged, EventsMissed, TransportTrouble, open_node
+from kexkit import DeliveryChanged, EventsMissed, TransportTrouble, Unreadable, open_node
 from kexkit import _records as records
 from kexkit._engine.requests import Draft, Flow, Outcome
 from kexkit._shell import runtime, transmitter
@@ -35,7 +35,7 @@ from kexkit.limits import (
 from kexkit.testing import MemoryStore
 from kexkit_psk.exchange import Psk
 
-from tests.engine.nodes import two_nodes
+from tests.engine.nodes import PATIENCE, so_many, told, two_nodes
 
 AROUND = pytest.mark.parametrize("beyond", [-1, 0, 1])
 
@@ -143,10 +143,7 @@ async def test_told_once_events_are_kept_to_a_bound_and_what_is_missed_is_counte
     inbox = Inbox(MemoryStore())
     for number in range(EVENTS_KEPT + beyond):
         inbox.note(DeliveryChanged(number.to_bytes(4, "big"), b"", Delivery.SENT))
-    events = []
-    with anyio.move_on_after(0.3):
-        async for event in inbox.events():
-            events.append(event)
+    events = await told(inbox.events(), lambda found: len(found) >= min(EVENTS_KEPT + beyond, EVENTS_KEPT + 1))
     missed = [event for event in events if isinstance(event, EventsMissed)]
     assert missed == ([EventsMissed(1)] if beyond > 0 else [])
     assert len(events) - len(missed) == min(EVENTS_KEPT + beyond, EVENTS_KEPT)
@@ -158,10 +155,8 @@ async def test_an_inbox_of_several_pages_is_read_whole_and_in_order(beyond: int)
     store, count = MemoryStore(), INBOX_PAGE + beyond
     entry = records.write(records.Inbox(unreadable=records.Unreadable(cause="x")))
     await store.apply(Change({}, {("inbox", n.to_bytes(16, "big")): entry for n in range(count)}))
-    receipts = []
-    with anyio.move_on_after(0.3):
-        async for event in Inbox(store).events():
-            receipts.append(int.from_bytes(event.receipt, "big"))  # type: ignore[union-attr]  # placeholders only
+    events = await told(Inbox(store).events(), so_many(count, Unreadable))
+    receipts = [int.from_bytes(event.receipt, "big") for event in events]  # type: ignore[attr-defined]  # placeholders only
     assert receipts == list(range(count))
 
 
@@ -175,7 +170,7 @@ async def test_a_backlog_of_several_pages_is_sent_whole_and_so_many_at_once(beyo
     await sender.load_backlog()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(sender.run, tasks)
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while not sender.idle:
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
@@ -234,9 +229,9 @@ async def test_that_the_network_has_it_is_written_down_by_itself() -> None:
     async with two_nodes() as pair:
         await pair.greet()
         await anyio.sleep(CONFIRM_LAG_S * 4)
-        await pair.alice.send(pair.bob_for_alice, "x")
         began = time.monotonic()
-        with anyio.fail_after(5):
+        await pair.alice.send(pair.bob_for_alice, "x")
+        with anyio.fail_after(PATIENCE):
             while [key for key in pair.stores["alice"].dump() if key[0] == "outbox"]:
                 await anyio.sleep(0.005)
         assert time.monotonic() - began >= CONFIRM_LAG_S / 2
@@ -262,7 +257,7 @@ async def test_a_clock_that_was_set_is_noticed(monkeypatch: pytest.MonkeyPatch) 
         await anyio.sleep(0.2)
         before = len(transport.published)
         now += 7 * 3600 * 1000  # an advertisement is due every six hours
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while len(transport.published) == before:
                 await anyio.sleep(0.01)
 
@@ -272,7 +267,7 @@ async def test_closing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -
     """CLOSE_GRACE_S: a publication that hangs is left in the outbox."""
     monkeypatch.setattr(runtime, "CLOSE_GRACE_S", 0.1)
     store = MemoryStore()
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         async with open_node(store, Deaf(hangs=True), [Psk(bytes(32))]):
             await anyio.sleep(0.1)
     assert [key for key in store.dump() if key[0] == "outbox"]

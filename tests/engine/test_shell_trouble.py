@@ -19,7 +19,7 @@ from kexkit.testing import MemoryNetwork, MemoryStore
 from kexkit.testing.memory_transport import MemoryTransport
 from kexkit_psk.exchange import Psk
 
-from tests.engine.nodes import event_of, flushed, heard, two_nodes, until
+from tests.engine.nodes import PATIENCE, event_of, flushed, heard, two_nodes, until
 from tests.world.mechanisms import SECRET
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +99,7 @@ async def test_a_store_in_trouble_stops_no_task_of_the_node(verb: Any, calls: in
         pair.bob._runtime._new_topics.append("/kexkit/1/new/proto")
         pair.bob._runtime._topics.set()
         await pair.alice.send(pair.bob_for_alice, "in trouble?")
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while True:  # the reader's own calls may be those that fail
                 try:
                     await heard(pair.bob, "in trouble?")

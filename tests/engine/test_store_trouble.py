@@ -10,7 +10,7 @@ from kexkit._engine.requests import Departure
 from kexkit.api import Change
 from kexkit.events import Delivery, Unreadable
 
-from tests.engine.nodes import flushed, heard, two_nodes, until
+from tests.engine.nodes import PATIENCE, flushed, heard, two_nodes, until
 from tests.world.mechanisms import EACH, Mechanism
 
 
@@ -62,7 +62,7 @@ async def test_a_damaged_text_is_shown_as_such_and_those_behind_it_are_read() ->
         await heard(pair.bob, "2")
         pair.stores["bob"].commit(Change({}, {records.text_key(ids[1]): b"\xff\xff\xff damaged"}))
         told: list[object] = []
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             async for event in pair.bob.events():
                 told.append(event)
                 if getattr(event, "text", "") == "2":

@@ -33,11 +33,11 @@ from kexkit.policy import WITHOUT_FORWARD_SECRECY, Policy
 from kexkit.testing import MemoryNetwork, MemoryStore
 from kexkit_x3dh.exchange import X3DH
 
+from tests.engine.nodes import PATIENCE, so_many, told
 from tests.kits.toy_ladder import Ladder, Silent, public_of
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
-PATIENCE = 10
 BEGAN = time.monotonic()
 
 
@@ -69,14 +69,6 @@ async def until(of: Node, kind: type[object]) -> object:
     raise AssertionError
 
 
-async def told(of: Node) -> list[object]:
-    found = []
-    with anyio.move_on_after(0.3):
-        async for event in of.events():
-            found.append(event)
-    return found
-
-
 def junk_of_a_stranger(victim: bytes) -> Envelope:
     """A message that costs its sender nothing: the fallback, with nothing readable in it."""
     identity = SoftwareIdentity.generate(os.urandom)
@@ -94,7 +86,8 @@ async def test_a_stranger_who_says_nothing_readable_leaves_nothing_behind() -> N
     async with node(network, "bob", store) as bob:
         for _ in range(3):
             network.inject(junk_of_a_stranger(bob.identity), logged=True)
-        refused = [event for event in await told(bob) if isinstance(event, FrameRefused)]
+        events = await told(bob.events(), so_many(3, FrameRefused))
+        refused = [event for event in events if isinstance(event, FrameRefused)]
         assert len(refused) == 3
         assert not [key for key in store.dump() if key[0] in {"peer", "stranger", "session", "held", "inbox"}]
 
@@ -110,8 +103,8 @@ async def test_as_many_strangers_are_kept_as_the_bound_says(count: int, monkeypa
         for number in range(count):
             async with node(network, f"stranger {number}") as stranger:
                 await stranger.send(await stranger.add(code), "hello")
-        await anyio.sleep(0.3)
-        heard = [event for event in await told(bob) if isinstance(event, TextReceived)]
+        events = await told(bob.events(), so_many(min(count, 3), TextReceived))
+        heard = [event for event in events if isinstance(event, TextReceived)]
         assert len(heard) == min(count, 3)
         assert len([key for key in store.dump() if key[0] == "peer"]) == min(count, 3)
         if count > 3:  # whoever is added makes room
@@ -134,9 +127,8 @@ async def test_texts_that_wait_for_one_device_do_not_hide_those_for_another(monk
             question = await until(one, Question)
             assert isinstance(question, Question)
             await one.answer(question, b"yes")
-        await network.settle()
-        await anyio.sleep(0.2)
-        texts = [event.text for event in await told(bob) if isinstance(event, TextReceived)]
+        events = await told(bob.events(), so_many(10, TextReceived))
+        texts = [event.text for event in events if isinstance(event, TextReceived)]
         assert sorted(texts) == [f"text {number}" for number in range(10)]
 
 
@@ -185,7 +177,7 @@ async def test_a_pinned_device_is_sent_nothing_until_its_offer_has_come() -> Non
         assert isinstance(event, Waiting)
         assert event.cause == "OfferMissing"
         await network.settle()
-        assert not [event for event in await told(bob) if isinstance(event, TextReceived)]
+        assert not [event for event in await told(bob.events()) if isinstance(event, TextReceived)]
 
 
 @pytest.mark.anyio
@@ -196,9 +188,7 @@ async def test_a_damaged_session_row_silences_nobody_else() -> None:
             code = await bob.contact_code()
             for one in (alice, carol):
                 await one.send(await one.add(code), "first")
-            await network.settle()
-            await anyio.sleep(0.1)
-            for event in await told(bob):
+            for event in await told(bob.events(), so_many(2, TextReceived)):
                 if isinstance(event, TextReceived):
                     await bob.ack(event)
         damaged = next(key for key in store.dump() if key[0] == "session")
@@ -207,9 +197,8 @@ async def test_a_damaged_session_row_silences_nobody_else() -> None:
             for one in (alice, carol):
                 (contact,) = await one.contacts()
                 await one.send(contact, "second")
-            await network.settle()
-            await anyio.sleep(0.5)
-            events = await told(bob)
+            both = so_many(1, TextReceived), so_many(1, Unreadable)
+            events = await told(bob.events(), lambda found: all(each(found) for each in both), quiet=0.5)
             assert len([event for event in events if isinstance(event, TextReceived)]) == 1
             assert [event.retried for event in events if isinstance(event, Unreadable)] == [True]
 

@@ -17,7 +17,7 @@ from kexkit_x3dh.exchange import X3DH
 
 from tests.noise.meeting import NAMES, mechanism
 
-PATIENCE = 10
+PATIENCE = 30
 MARK = "a text that must not be seen"
 
 
