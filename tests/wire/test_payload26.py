@@ -43,6 +43,25 @@ def test_any_changed_bit_of_an_asymmetric_payload_is_refused() -> None:
             payload26.open_asymmetric(bytes(spoiled), BOB)
 
 
+def test_what_opens_for_one_person_is_known_again_under_the_negative_of_its_key() -> None:
+    sealed = payload26.seal_asymmetric(DATA, BOB.public, sign=ALICE, rng=seeded(1))
+    y = 2**256 - 2**32 - 977 - int.from_bytes(sealed[33:65], "big")
+    mirrored = sealed[:33] + y.to_bytes(32, "big") + sealed[65:]
+    assert payload26.open_asymmetric(mirrored, BOB) == payload26.open_asymmetric(sealed, BOB)
+    assert payload26.invariant(mirrored) == payload26.invariant(sealed)
+
+
+def test_whatever_else_is_changed_in_a_payload_makes_another_of_it() -> None:
+    to_bob = payload26.seal_asymmetric(DATA, BOB.public, sign=ALICE, rng=seeded(1))
+    shared = payload26.seal_symmetric(DATA, KEY, sign=ALICE, rng=seeded(1))
+    assert shared[0] != to_bob[0] == 4
+    for sealed, spared in ((to_bob, range(33, 65)), (shared, range(0))):
+        for at in set(range(len(sealed))).difference(spared):
+            changed = sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :]
+            assert payload26.invariant(changed) != payload26.invariant(sealed)
+    assert payload26.invariant(b"") == b""
+
+
 def test_a_payload_opens_for_nobody_else() -> None:
     with pytest.raises(Forged):
         payload26.open_symmetric(payload26.seal_symmetric(DATA, KEY, sign=None, rng=seeded(1)), KEY[::-1])

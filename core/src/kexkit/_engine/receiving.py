@@ -93,7 +93,7 @@ def fingerprint(envelope: Envelope) -> bytes:
     does not count, or the network could pass off a copy as new; a BARE frame is resent as it was, in a new envelope."""
     if envelope.version == BARE_VERSION:
         return waku.message_hash(PUBSUB_DEFAULT, envelope)
-    return sha256(envelope.payload).digest()
+    return sha256(payload26.invariant(envelope.payload)).digest()
 
 
 def seen_before(draft: Draft, envelope: Envelope, moment: Moment, *, days: int) -> Flow[bool]:
@@ -227,7 +227,7 @@ def _refused(
 
 def _quarantine(draft: Draft, envelope: Envelope, sender: bytes, refusal: KexkitError, moment: Moment) -> Flow[None]:
     """A placeholder with its cause, and the frame for another try. Only for known peers, bounded, once a payload."""
-    key = records.held_key(sender, envelope.payload)
+    key = records.held_key(sender, payload26.invariant(envelope.payload))
     if (yield from load_one(draft, key)) is not None:
         return
     person = yield from load_person(draft, sender)

@@ -32,6 +32,10 @@ _BLOCK: Final = 256  # frames are padded to a multiple of it
 _NONCE: Final = 12
 _TAG: Final = 16
 _POINT: Final = 65
+_COORDINATE: Final = 32
+_UNCOMPRESSED: Final = (
+    b"\x04"  # how a point begins; of payloads under a shared key, whose cipher covers all, one in 256
+)
 _IV: Final = 16
 _MAC: Final = 32
 _NO_KEY: Final = bytes(32)
@@ -107,6 +111,12 @@ def _bounded(payload: bytes, least: int) -> None:
         raise Limit(f"A payload has more than {limits.PAYLOAD_BYTES} bytes.")
     if len(payload) < least:
         raise Malformed("A payload is too short.")
+
+
+def invariant(payload: bytes) -> bytes:
+    """All of a sealed payload that cannot be changed while it still opens. What is sealed to an identity key opens as
+    well under the negative of its ephemeral key, which no MAC covers: of that point x alone counts."""
+    return payload if payload[:1] != _UNCOMPRESSED else payload[: _POINT - _COORDINATE] + payload[_POINT:]
 
 
 # --- under a shared key ----------------------------------------------------------------------------------------------
