@@ -17,6 +17,7 @@ from kexkit_psk.exchange import Psk
 from kexkit_x3dh.exchange import X3DH
 
 from tests.engine.nodes import flushed, heard, two_nodes
+from tests.engine.test_shell_bounds import Deaf
 from tests.world.mechanisms import SECRET
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +43,33 @@ async def test_every_method_of_a_closed_node_says_that_it_is_closed() -> None:
     ):
         with pytest.raises((NodeClosed, Malformed)):
             await call()
+
+
+async def test_whoever_waits_for_a_node_that_is_closed_waits_no_longer() -> None:
+    """Tasks of the application that outlive it."""
+    ended = []
+
+    async def listen(node: Node) -> None:
+        async for _ in node.events():
+            pass
+        ended.append("events")
+
+    async def wait(node: Node) -> None:
+        with pytest.raises(NodeClosed):
+            await node.flushed()
+        ended.append("flushed")
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            store, transport = MemoryStore(), Deaf(hangs=True)
+            async with open_node(store, transport, [Psk(SECRET)]) as node:
+                tasks.start_soon(listen, node)
+                await anyio.sleep(0.1)
+                tasks.start_soon(wait, node)
+                await anyio.sleep(0.1)
+        async for _ in node.events():
+            raise AssertionError("a closed node tells nothing")
+    assert sorted(ended) == ["events", "flushed"]
 
 
 async def heard_once_more(alice: Node, bob: Node, contact: Any) -> Any:

@@ -157,7 +157,8 @@ class Node:
         return Sent(await self._runtime.perform(flow), identity)
 
     def events(self) -> AsyncIterator[Event]:
-        """Durable events until acknowledged, over restarts too, and whatever happens. A new reader ends the last."""
+        """Durable events until acknowledged, over restarts too, and whatever happens. A new reader ends the last, and
+        closing the node ends all."""
         return self._runtime.inbox.events()
 
     async def ack(self, event: Event) -> None:
@@ -203,7 +204,8 @@ class Node:
         return records.quietly(lambda row: _delivery(records.read_text(row.value)), row)
 
     async def flushed(self) -> None:
-        """Wait until the network has everything that could be sealed. Put a time limit around it."""
+        """Wait until the network has everything that could be sealed; NodeClosed, if the node closes before. Put a time
+        limit around it."""
         await self._runtime.flushed()
 
 

@@ -25,6 +25,7 @@ class Inbox:
         self._missed = 0
         self._bell = anyio.Event()
         self._reader: Reader | None = None
+        self._closed = False
 
     def note(self, event: Event) -> None:
         """After the commit."""
@@ -46,7 +47,12 @@ class Inbox:
         return self._reader
 
     def is_current(self, reader: Reader) -> bool:
-        return self._reader is reader
+        return self._reader is reader and not self._closed
+
+    def close(self) -> None:
+        """Nothing more will come: whoever waits for it is at the end."""
+        self._closed = True
+        self._bell.set()
 
     def next_told_once(self) -> Event | None:
         if self._told_once:

@@ -61,6 +61,8 @@ class Runtime:
         self._timers = anyio.Event()
         self._riders = anyio.Event()
         self._topics = anyio.Event()
+        self._doubts = anyio.Event()
+        self._looking = False
         self._new_topics: list[str] = []
         self._old_topics: set[str] = set()
         self._still_watched: set[str] = set()
@@ -99,8 +101,14 @@ class Runtime:
         return answer
 
     async def flushed(self) -> None:
-        while self._had is not None or self.writer.has_riders or not self._transmitter.idle:  # noqa: ASYNC110
+        while not self._is_flushed():
+            if not self._open:
+                raise NodeClosed()
             await anyio.sleep(CONFIRM_LAG_S / 5)
+
+    def _is_flushed(self) -> bool:
+        sure = not self._doubts.is_set() and not self._looking
+        return sure and self._had is None and not self.writer.has_riders and self._transmitter.idle
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -121,7 +129,7 @@ class Runtime:
                 await self.perform(lambda: self.engine.start(self.moment()))
                 await self._transmitter.load_backlog()
                 async with anyio.create_task_group() as tasks:
-                    for task in (self._keep_time, self._let_riders_go, self._watch, self._receive):
+                    for task in (self._keep_time, self._let_riders_go, self._make_sure, self._watch, self._receive):
                         tasks.start_soon(task)
                     tasks.start_soon(self._transmitter.run, tasks)
                     self._log.info("node opened")
@@ -135,6 +143,7 @@ class Runtime:
                 self._open = False
                 with anyio.CancelScope(shield=True):
                     await self.writer.close()
+                self.inbox.close()
 
     # --- after a commit ----------------------------------------------------------------------------------------------
 
@@ -156,9 +165,7 @@ class Runtime:
 
     def _doubted(self) -> None:
         """A commit may have happened that we were told failed. The store knows: look for all that it would set off."""
-        self.writer.ride(lambda: self.engine.start(self.moment()))
-        self._riders.set()
-        self._transmitter.look_again()
+        self._doubts.set()
         self.inbox.ring()
         self._timers.set()
 
@@ -219,6 +226,26 @@ class Runtime:
             await anyio.sleep(CONFIRM_LAG_S)
             if self.writer.has_riders:
                 self.writer.ring()
+
+    async def _make_sure(self) -> None:
+        """Look what became of commits in doubt: soon, and while more follow, as of a full disk, ever more seldom. For
+        each look may end in one, and sends again what the network has already."""
+        wait = CONFIRM_LAG_S
+        while True:
+            begun = anyio.current_time()
+            await self._doubts.wait()
+            wait = wait * 2 if anyio.current_time() - begun < BACKOFF_FIRST_S else CONFIRM_LAG_S
+            self._doubts, self._looking = anyio.Event(), True
+            try:
+                await self.perform(lambda: self.engine.start(self.moment()))
+            except KexkitError as error:
+                self._log.warning("work put off", cause=str(error), plugin=getattr(error, "plugin", ""))
+                if isinstance(error, StorageError) and not isinstance(error, OF_ONE_ROW):
+                    self._doubts.set()
+            self._transmitter.look_again()
+            self._looking = False
+            wait = min(wait, BACKOFF_LAST_S)
+            await anyio.sleep(wait)
 
     async def _keep_time(self) -> None:
         """Sleep until the first timer row is due. There is no other timer."""

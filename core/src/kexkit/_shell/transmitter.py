@@ -14,7 +14,7 @@ from kexkit._shell.overlay import Recent
 from kexkit._wire import waku
 from kexkit._wire.topics import PUBSUB_DEFAULT
 from kexkit.api import Envelope, Key, Store, Transport
-from kexkit.errors import KexkitError, StorageError, TransportError, TransportRefused
+from kexkit.errors import KexkitError, TransportError, TransportRefused
 from kexkit.events import TransportTrouble
 from kexkit.limits import BACKOFF_FIRST_S, BACKOFF_LAST_S, OUTBOX_PAGE, PUBLISH_WINDOW, RECENT_ENVELOPES
 
@@ -46,11 +46,12 @@ class Transmitter:
         self._bell = anyio.Event()
         self._recent: Recent[bytes, bool] = Recent(RECENT_ENVELOPES)
         self._backoff = BACKOFF_FIRST_S
-        self._looks_again = False
+        self._looks = 0
+        """how often it was asked to look again and has not done it yet"""
 
     def look_again(self) -> None:
         """There may be outbox rows that nobody handed us."""
-        self._looks_again = True
+        self._looks += 1
         self._bell.set()
 
     def enqueue(self, departure: Departure) -> None:
@@ -64,7 +65,7 @@ class Transmitter:
 
     @property
     def idle(self) -> bool:
-        return not self._queue and not self._busy
+        return not self._queue and not self._busy and not self._looks
 
     async def load_backlog(self) -> None:
         """What an earlier run committed and did not get rid of. What the network has already it may get again."""
@@ -83,7 +84,7 @@ class Transmitter:
     async def run(self, tasks: TaskGroup) -> None:
         window = anyio.Semaphore(PUBLISH_WINDOW)
         while True:
-            if self._looks_again:
+            if self._looks:
                 await self._look_again_now()
             while self._queue:
                 await window.acquire()
@@ -94,13 +95,15 @@ class Transmitter:
             self._bell = anyio.Event()
 
     async def _look_again_now(self) -> None:
-        self._looks_again = False
+        asked = self._looks
         try:
             await self.load_backlog()
-        except StorageError as failed:
-            self._trouble(TransportTrouble(str(failed), BACKOFF_FIRST_S))
+            self._looks -= asked
+        except Exception as failed:
+            said = str(failed) if isinstance(failed, KexkitError) else f"The store raised {type(failed).__name__}."
+            self._trouble(TransportTrouble(said, BACKOFF_FIRST_S))
             await anyio.sleep(BACKOFF_FIRST_S)
-            self.look_again()
+            self._bell.set()
 
     async def _publish(self, item: Departure, window: anyio.Semaphore) -> None:
         key, envelope = item.key, item.envelope
