@@ -45,7 +45,7 @@ js_peer = pytest.fixture(_peer, scope="module")
 @pytest.fixture(scope="module")
 def status_go() -> Iterator[LiveStatusGo]:
     command = os.environ.get("KEXKIT_STATUS_GO")
-    if command is None:
+    if not command:
         pytest.skip(
             "KEXKIT_STATUS_GO is not set: tests/interop/status-go/README.md says what to build and to put there"
         )

@@ -104,13 +104,22 @@ class StatusGoDevice:
         return self.peer.bundle()
 
     def process_bundle(self, maker: bytes, bundle: bytes) -> None:
-        self.peer.process_bundle(bundle)
+        try:
+            self.peer.process_bundle(bundle)
+        except StatusGoError as error:
+            raise Refused(str(error)) from None
 
     def enable(self, installation: str) -> None:
         self.peer.enable(installation)
 
     def send(self, to: bytes, payload: bytes) -> bytes:
         return self.peer.build(to, payload)
+
+    def build(self, op: str, to: bytes, payload: bytes) -> bytes:
+        """`op`: build, build_dh, build_public."""
+        if op == "build_public":
+            return self.peer.build_public(payload)
+        return self.peer.build(to, payload) if op == "build" else self.peer.build_dh(to, payload)
 
     def receive(self, sender: bytes, message: bytes) -> bytes | None:
         try:

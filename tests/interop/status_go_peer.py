@@ -2,9 +2,9 @@
 
 Written from the recorded behaviour and apart from kexkit: nothing of it is imported here. It keeps what is odd and
 matters on the wire: the oldest session is used for sending; a session is known by prekey and installation, not by
-person; a text opens again and again; a message may leave on a session whose prekey the same message replaces. It leaves
-out hash ratchets and limits on kept keys, and verifies a bundle before it keeps it. `test_oracle` holds it to the
-recordings, in both directions and without help.
+person; a text opens again and again; a message may leave on a session whose prekey the same message replaces; a bundle
+is kept before it is verified. It leaves out hash ratchets and limits on kept keys. `test_oracle` holds it to the
+recordings, in both directions and without help, and `test_live_differences` to the real one.
 """
 
 from __future__ import annotations
@@ -76,19 +76,22 @@ class StatusGoPeer:
 
     def bundle(self) -> bytes:
         """Ours, signed anew every time; with a new prekey if the last one is a day old."""
-        own = self._usable(self.identity, self.installation)
-        if own is None or self.refresh_due or self.clock() - self.prekeys[own].made >= DAY_NS:
+        mine = [row for row in self._rows(self.identity, self.installation) if row.private is not None]
+        present = [row for row in mine if not row.expired]
+        if not present or self.refresh_due or self.clock() - present[-1].made >= DAY_NS:
             self.refresh_due = False
+            for row in present:
+                row.expired = True
             key = self._new_key()
             version = 1 + max((row.version for row in self._rows(self.identity, self.installation)), default=0)
-            own = key.public_key.format()
-            self._keep(own, BundleRow(self.identity, self.installation, version, self.clock(), key))
-        listed = {self.installation: (own, self.prekeys[own].version, 1)}
-        for name in self.active(self.identity)[:2]:
-            other = self._usable(self.identity, name, max)
-            if other is not None:
-                protocol_version = self.installations[self.identity, name].protocol_version
-                listed[name] = (other, self.prekeys[other].version, protocol_version)
+            row = BundleRow(self.identity, self.installation, version, self.clock(), key)
+            self.prekeys[key.public_key.format()] = row
+        listed = {}
+        for name in [self.installation, *self.active(self.identity)[:2]]:
+            usable = self._usable(self.identity, name)
+            if usable:
+                known = self.installations.get((self.identity, name))
+                listed[name] = (usable[-1], self.prekeys[usable[-1]].version, known.protocol_version if known else 1)
         timestamp = self.clock()
         digest = keccak256(_material(listed, timestamp))
         entries = [
@@ -105,6 +108,8 @@ class StatusGoPeer:
         for name, entry in map_of(fields.get(2, [])).items():
             each = read(entry)
             listed[name] = (last(each, 1), last(each, 2, 0), last(each, 3, 0))
+        for name, (key, version, _) in listed.items():
+            self._keep(key, BundleRow(identity, name, version, timestamp))
         digest = keccak256(_material(listed, timestamp))
         try:
             signer = PublicKey.from_signature_and_message(signature, digest, hasher=None).format()
@@ -112,10 +117,9 @@ class StatusGoPeer:
             signer = b""
         if signer != identity:
             raise StatusGoError("identity key and signature mismatch")
-        for name, (key, version, protocol_version) in listed.items():
+        for name, (_, _, protocol_version) in listed.items():
             if (identity, name) == (self.identity, self.installation):
                 continue
-            self._keep(key, BundleRow(identity, name, version, timestamp))
             known = self.installations.setdefault(
                 (identity, name), Installation(timestamp, identity != self.identity, protocol_version)
             )
@@ -129,14 +133,14 @@ class StatusGoPeer:
     def _rows(self, identity: bytes, installation: str) -> list[BundleRow]:
         return [row for row in self.prekeys.values() if (row.identity, row.installation) == (identity, installation)]
 
-    def _usable(self, identity: bytes, installation: str, choose: Callable[..., bytes] = min) -> bytes | None:
-        """Of those that have not expired, the lowest version: but our own bundle lists a paired device's highest."""
-        usable = {
-            key: row.version
+    def _usable(self, identity: bytes, installation: str) -> list[bytes]:
+        """By version, what has not expired: the first is written to, the last is listed in our own bundle."""
+        usable = [
+            key
             for key, row in self.prekeys.items()
             if (row.identity, row.installation) == (identity, installation) and not row.expired
-        }
-        return choose(usable, key=lambda key: usable[key]) if usable else None
+        ]
+        return sorted(usable, key=lambda key: self.prekeys[key].version)
 
     def enable(self, installation: str) -> None:
         self.installations[self.identity, installation].enabled = True
@@ -179,9 +183,10 @@ class StatusGoPeer:
             None,
         )
         if prekey is None:
-            prekey = self._usable(to, name)
-            if prekey is None:
+            usable = self._usable(to, name)
+            if not usable:
                 return None
+            prekey = usable[0]
             self._begin(to, name, prekey)
         info = self.infos[to, name, prekey]
         header, sealed = self._ratchet(prekey, name, info).seal(payload)

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from attrs import evolve, frozen
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kexkit._wire import offers
 from kexkit._wire.offers import Entry, OfferBody
@@ -286,7 +286,7 @@ def test_a_communitys_key_beside_a_text_is_passed_over_and_what_it_seals_is_refu
 @pytest.mark.parametrize("cast", CASTS)
 @INTRODUCED
 @pytest.mark.parametrize("confirms", [False, True], ids=["opens again", "told what was processed"])
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(events=EVENTS, seed=st.integers(0, 9))
 def test_everything_opens_once(
     status_go: LiveStatusGo, cast: str, introduced: bool, confirms: bool, events: list[Event], seed: int
