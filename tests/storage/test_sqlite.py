@@ -186,7 +186,7 @@ HOSTILE = st.sampled_from(
 )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(table=HOSTILE.map(lambda text: text[: limits.TABLE_MAX]), row=HOSTILE | st.text(max_size=20), value=st.binary())
 def test_hostile_names_are_only_names(quick_path: Path, table: str, row: str, value: bytes) -> None:
     key: Key = (table, row.encode())

@@ -45,9 +45,7 @@ def place_of(table: str, store: SqliteStore) -> int | None:
     reverse=st.booleans(),
     limit=st.none() | st.integers(0, 12),
 )
-@settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_ids_of_all_lengths_are_one_table_in_one_order(
     quick_path: Path,
     rows: dict[bytes, bytes],

@@ -220,7 +220,7 @@ def outcome(kind: type[Honest], test: str, *arguments: object) -> str:
     """'kept' or 'broken'. A broken promise often shows in nothing coming, for which it is no use waiting long."""
 
     class Kit(TransportKit):
-        patience = 10.0 if kind is Honest else 0.3
+        patience = 30.0 if kind is Honest else 0.3
 
         def network(self) -> AbstractAsyncContextManager[Connect]:
             return network_of(kind)

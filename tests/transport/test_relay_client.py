@@ -13,11 +13,11 @@ from anyio.abc import SocketAttribute, SocketListener, SocketStream
 from kexkit.errors import TransportError, TransportRefused
 from kexkit.testing.transport_kit import publish_all, read_until
 from kexkit_transport_relay import Pace, Quotas, RelayTransport, open_relay, serve
-from kexkit_transport_relay.limits import IN_FLIGHT, MAX_PAYLOAD, RETRY_FIRST
+from kexkit_transport_relay.limits import IN_FLIGHT, MAX_PAYLOAD, PATIENCE_SECONDS, RETRY_FIRST
 from kexkit_transport_relay.messages import Refused, Stored, Welcome, encode_from_relay
 from kexkit_transport_relay.websocket import Gone, NotARelay, Unreachable, WebSocket, accept
 
-from tests.transport.by_hand import TOPIC, envelope, envelopes, quick, until
+from tests.transport.by_hand import PATIENCE, TOPIC, envelope, envelopes, quick, until
 
 pytestmark = pytest.mark.anyio
 NOWHERE = "ws://127.0.0.1:9"
@@ -104,10 +104,12 @@ async def test_a_relay_that_is_away_is_told_once_and_what_is_published_waits_for
 
 async def test_publishing_gives_up_after_its_patience_and_says_why() -> None:
     async with quick(NOWHERE, patience="0.2") as alice:
+        await alice.watch({TOPIC: None})
+        await until(lambda: alice.trouble is not None)  # else there is nothing yet to say, on a slow machine
         started = anyio.current_time()
         with pytest.raises(Unreachable, match=r"No relay listens on ws://127\.0\.0\.1:9"):
             await alice.publish(envelope(1))
-        assert 0.15 < anyio.current_time() - started < 2
+        assert 0.15 < anyio.current_time() - started < PATIENCE_SECONDS
 
 
 async def test_a_relay_of_another_database_is_read_from_the_beginning(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ async def test_a_relay_of_another_database_is_read_from_the_beginning(tmp_path: 
 
 
 async def ignoring_trouble(bob: RelayTransport, wanted: object) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE):
         while True:
             try:
                 if (await anext(bob.arrivals())).envelope == wanted:
@@ -189,9 +191,11 @@ async def test_a_line_that_is_dead_on_the_other_side_is_given_up_after_an_unansw
                 await socket.flush()
 
     async with pretending(say_nothing) as url, quick(url, patience="0.3") as alice:
+        await alice.watch({TOPIC: None})
+        await until(lambda: alice.trouble is None and bool(sockets))
         with pytest.raises(Gone, match=r"has not confirmed the envelope in 0.3 seconds"):
             await alice.publish(envelope(1))
-        await until(lambda: len(sockets) == 2)
+        await until(lambda: len(sockets) >= 2)
 
 
 async def test_a_relay_that_falls_silent_is_left() -> None:
@@ -210,7 +214,7 @@ async def test_a_relay_that_falls_silent_is_left() -> None:
 
         async with open_relay({"url": url}, pace=Pace(ping=0.05, silence=0.2), sleep=nap) as alice:
             await alice.watch({TOPIC: None})
-            await until(lambda: len(attempts) == 2)
+            await until(lambda: len(attempts) >= 2)
 
 
 # --- what a relay may answer ---
@@ -326,7 +330,7 @@ async def test_a_relay_that_breaks_the_protocol_is_left_and_tried_again(kind: st
 
     async with pretending(misbehave) as url, quick(url) as alice:
         await alice.watch({TOPIC: None})
-        await until(lambda: len(attempts) == 2)
+        await until(lambda: len(attempts) >= 2)
 
 
 async def test_what_does_not_introduce_itself_is_no_relay() -> None:

@@ -14,19 +14,19 @@ from kexkit_transport_relay.messages import (
 from kexkit_transport_relay.server import CannotListen
 from kexkit_transport_relay.websocket import Gone, NotARelay, connect, read_address
 
-from tests.transport.by_hand import HELLO, by_hand, envelope, until
+from tests.transport.by_hand import HELLO, PATIENCE, by_hand, envelope, until
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_client_that_fell_silent_is_asked_and_then_dropped_and_one_that_answers_stays() -> None:
-    pace = Pace(ping=0.1, silence=0.4)
-    async with serve(pace=pace) as relay, open_relay({"url": relay.url}) as alice:
+    pace = Pace(ping=0.2, silence=2.0)
+    async with serve(pace=pace) as relay, open_relay({"url": relay.url, "patience": "20"}) as alice:
         await alice.publish(envelope(1))
         async with await anyio.connect_tcp("127.0.0.1", relay.port) as dead:
             await dead.send(HELLO)
             heard = b""
-            with anyio.fail_after(5), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            with anyio.fail_after(PATIENCE), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 while True:
                     heard += await dead.receive()
             assert b"\x89\x00" in heard
@@ -116,8 +116,8 @@ async def test_something_else_that_listens_is_no_relay() -> None:
         group.start_soon(listener.serve, web_server)
         with pytest.raises(NotARelay, match="no kexkit relay"):
             await connect(read_address(f"ws://127.0.0.1:{port}"))
-        async with open_relay({"url": f"ws://127.0.0.1:{port}"}) as transport:
-            with pytest.raises(NotARelay), anyio.fail_after(3):
+        async with open_relay({"url": f"ws://127.0.0.1:{port}", "patience": "20"}) as transport:
+            with pytest.raises(NotARelay), anyio.fail_after(PATIENCE):
                 await transport.publish(envelope(1))
         group.cancel_scope.cancel()
     await listener.aclose()

@@ -27,7 +27,7 @@ from kexkit_transport_relay.messages import (
     encode_to_relay,
 )
 
-from tests.transport.by_hand import GENEROUS, HELLO, REQUEST, by_hand, envelope, narrow, until
+from tests.transport.by_hand import GENEROUS, HELLO, PATIENCE, REQUEST, by_hand, envelope, narrow, until
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +95,7 @@ async def test_who_pings_and_never_reads_is_cut_off() -> None:
     async with serve() as relay, by_hand(relay.url) as alice, narrow(relay.url) as (mallory, stream):
         await until(lambda: relay.relay.sources.connections == 2)
         protocol = mallory.socket._protocol
-        with anyio.fail_after(20), suppress(anyio.BrokenResourceError):
+        with anyio.fail_after(PATIENCE), suppress(anyio.BrokenResourceError):
             while relay.relay.sources.connections == 2:
                 for _ in range(500):
                     protocol.send_ping(b"x" * 125)
@@ -123,7 +123,7 @@ async def test_only_our_own_handshake_is_accepted_and_no_web_page(request_bytes:
         async with await anyio.connect_tcp("127.0.0.1", relay.port) as stream:
             await stream.send(request_bytes)
             answer = b""
-            with anyio.move_on_after(3):
+            with anyio.move_on_after(PATIENCE):
                 try:
                     while not answer:
                         answer += await stream.receive()
@@ -137,7 +137,7 @@ async def test_only_our_own_handshake_is_accepted_and_no_web_page(request_bytes:
 async def test_a_handshake_that_does_not_come_is_not_waited_for() -> None:
     async with serve(pace=Pace(handshake=0.2)) as relay:
         async with await anyio.connect_tcp("127.0.0.1", relay.port) as stream:
-            with anyio.fail_after(5), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            with anyio.fail_after(PATIENCE), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 for byte in REQUEST:
                     await stream.send(bytes([byte]))
                     await anyio.sleep(0.02)

@@ -107,7 +107,7 @@ async def test_a_relay_killed_again_and_again_loses_nothing_that_it_acknowledged
                     await reached(acknowledged, before + 1)
                     await anyio.to_thread.run_sync(relay.end, signal.SIGKILL)
                     relay = await anyio.to_thread.run_sync(lambda: Process(*at(tmp_path / "r", port)))
-                await reached(acknowledged, len(acknowledged) + 20)
+                await reached(acknowledged, max(len(acknowledged) + 20, kills * publishers + 1))
                 stopping = True
             await reached_all(followed, acknowledged)
             group.cancel_scope.cancel()

@@ -25,7 +25,7 @@ from kexkit_transport_relay.messages import (
     Stored,
 )
 
-from tests.transport.by_hand import GENEROUS, TOPIC, ByHand, by_hand, envelope, narrow, until
+from tests.transport.by_hand import GENEROUS, PATIENCE, TOPIC, ByHand, by_hand, envelope, narrow, until
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +69,9 @@ async def test_a_reader_that_reads_nothing_at_all_is_dropped_and_misses_nothing_
     async with serve(quotas=GENEROUS, pace=Pace(stall=0.3)) as relay, by_hand(relay.url) as alice:
         await alice.publish(*(envelope(number, MAX_PAYLOAD) for number in range(12)))
         async with by_hand(relay.url) as bob:
+            await until(lambda: relay.relay.sources.connections == 2)
             await bob.watch()
             await bob.say(Grant(MAX_GRANT))
-            await until(lambda: relay.relay.sources.connections == 2)
             await until(lambda: relay.relay.sources.connections == 1)
         async with by_hand(relay.url) as bob:
             await bob.watch()
@@ -79,7 +79,9 @@ async def test_a_reader_that_reads_nothing_at_all_is_dropped_and_misses_nothing_
 
 
 async def test_a_slow_reader_that_moves_is_kept() -> None:
-    async with serve(quotas=GENEROUS, pace=Pace(stall=0.5)) as relay, by_hand(relay.url) as alice:
+    """It takes longer over all than it may over one CHUNK."""
+    stall, sips = 1.25, 3 * MAX_PAYLOAD // 8192
+    async with serve(quotas=GENEROUS, pace=Pace(stall=stall)) as relay, by_hand(relay.url) as alice:
         await alice.publish(*(envelope(number, MAX_PAYLOAD) for number in range(3)))
         async with narrow(relay.url) as (bob, stream):
             await bob.watch()
@@ -87,12 +89,12 @@ async def test_a_slow_reader_that_moves_is_kept() -> None:
             receive, started = stream.receive, anyio.current_time()
 
             async def sip(max_bytes: int = 65536) -> bytes:
-                await anyio.sleep(0.008)
-                return await receive(max_bytes)
+                await anyio.sleep(1.6 * stall / sips)
+                return await receive(min(max_bytes, 8192))
 
             stream.receive = sip  # type: ignore[method-assign]  # a slow line
             assert len(await bob.read(3, grant=0)) == 3
-            assert anyio.current_time() - started > 0.75
+            assert anyio.current_time() - started > 1.5 * stall
 
 
 async def test_the_system_holds_little_for_one_reader() -> None:
@@ -111,7 +113,7 @@ async def test_a_client_that_publishes_and_reads_no_answers_is_not_read_beyond_a
         release = threading.Event()
         append = relay.relay.ledger.append
         monkeypatch.setattr(
-            relay.relay.ledger, "append", lambda batch, sites: release.wait(10) and append(batch, sites)
+            relay.relay.ledger, "append", lambda batch, sites: release.wait(PATIENCE) and append(batch, sites)
         )
         await alice.say(*(Publish(number, envelope(number)) for number in range(PENDING_COUNT * 3)))
         committer = relay.relay.committer
@@ -144,7 +146,7 @@ async def test_publishers_wait_while_too_much_waits_for_the_disk(monkeypatch: py
         release = threading.Event()
         append = relay.relay.ledger.append
         monkeypatch.setattr(
-            relay.relay.ledger, "append", lambda batch, sites: release.wait(10) and append(batch, sites)
+            relay.relay.ledger, "append", lambda batch, sites: release.wait(PATIENCE) and append(batch, sites)
         )
         for who, publisher in enumerate((alice, bob, carol)):
             group.start_soon(publisher.publish, *(envelope(100 * who + number, 1000) for number in range(20)))

@@ -20,7 +20,7 @@ from kexkit_transport_relay.messages import (
 )
 from kexkit_transport_relay.websocket import Unreachable, connect, read_address
 
-from tests.transport.by_hand import by_hand, envelope, until
+from tests.transport.by_hand import PATIENCE, by_hand, envelope, until
 
 pytestmark = pytest.mark.anyio
 
@@ -40,11 +40,11 @@ async def test_a_payload_over_the_limit_is_refused_for_good(over: int) -> None:
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
 async def test_so_many_publications_at_once_and_then_so_many_a_second(over: int) -> None:
-    async with serve(quotas=Quotas(publish_burst=20, publish_rate=0.5)) as relay, by_hand(relay.url) as alice:
+    async with serve(quotas=Quotas(publish_burst=20, publish_rate=0.01)) as relay, by_hand(relay.url) as alice:
         answers = await alice.publish(*(envelope(number) for number in range(20 + over)))
         refused = [answer for answer in answers if answer is not None]
         assert len(refused) == max(0, over)
-        assert all(not answer.final and 1000 < answer.retry_after_ms <= 2001 for answer in refused)
+        assert all(not answer.final and 50_000 < answer.retry_after_ms <= 100_001 for answer in refused)
         async with by_hand(relay.url) as bob:
             assert await bob.publish(envelope(99)) == [None]
 
@@ -52,14 +52,14 @@ async def test_so_many_publications_at_once_and_then_so_many_a_second(over: int)
 @pytest.mark.parametrize("over", [-1, 0, 1])
 async def test_an_address_stores_so_much_in_a_window_and_duplicates_count(over: int) -> None:
     each = 1000 + ARRIVAL_COST
-    quotas = Quotas(address_bytes=4 * each - over, address_window=60.0)
+    quotas = Quotas(address_bytes=4 * each - over, address_window=600.0)
     async with serve(quotas=quotas) as relay, by_hand(relay.url) as alice, by_hand(relay.url) as bob:
         assert await alice.publish(envelope(1, 1000), envelope(1, 1000)) == [None, None]
         answers = await bob.publish(envelope(2, 1000), envelope(3, 1000), envelope(4, 1000, ephemeral=True))
         assert (answers[1] is None) == (over <= 0)
         if answers[1] is not None:
             assert not answers[1].final
-            assert 50_000 < answers[1].retry_after_ms <= 60_001
+            assert 500_000 < answers[1].retry_after_ms <= 600_001
         assert answers[2] is None
 
 
@@ -111,7 +111,7 @@ async def test_connections_far_beyond_the_limit_are_cut_off_unheard() -> None:
         streams = [await anyio.connect_tcp("127.0.0.1", relay.port) for _ in range(HANDSHAKES_BEYOND)]
         await until(lambda: relay.relay._streams == 1 + HANDSHAKES_BEYOND)
         extra = await anyio.connect_tcp("127.0.0.1", relay.port)
-        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)), anyio.fail_after(5):
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)), anyio.fail_after(PATIENCE):
             await extra.receive()
         for stream in [*streams, extra]:
             await stream.aclose()

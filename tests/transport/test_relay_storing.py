@@ -28,7 +28,7 @@ from kexkit_transport_relay.messages import (
     Unwatch,
 )
 
-from tests.transport.by_hand import GENEROUS, TOPIC, by_hand, envelope, until
+from tests.transport.by_hand import GENEROUS, PATIENCE, TOPIC, by_hand, envelope, until
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +91,9 @@ async def test_a_stored_answer_comes_after_the_commit(monkeypatch: pytest.Monkey
     async with serve() as relay, by_hand(relay.url) as alice:
         release = threading.Event()
         append = relay.relay.ledger.append
-        monkeypatch.setattr(relay.relay.ledger, "append", lambda batch, sites: release.wait(5) and append(batch, sites))
+        monkeypatch.setattr(
+            relay.relay.ledger, "append", lambda batch, sites: release.wait(PATIENCE) and append(batch, sites)
+        )
         await alice.say(Publish(1, envelope(1)))
         assert await alice.silent()
         release.set()
@@ -109,7 +111,7 @@ async def test_publications_that_wait_together_are_one_commit_up_to_a_number(
 
         def slow(batch: list[object], sites: list[str]) -> list[bool]:
             if not batches:
-                first.wait(5)
+                first.wait(PATIENCE)
             batches.append(len(batch))
             return append(batch, sites)  # type: ignore[arg-type]  # what the committer gave
 

@@ -14,7 +14,7 @@ from kexkit_transport_relay.inbox import Inbox
 from kexkit_transport_relay.messages import Delivered
 from kexkit_transport_relay.server import Serving
 
-from tests.transport.by_hand import envelope, quick, until
+from tests.transport.by_hand import PATIENCE, envelope, quick, until
 from tests.transport.test_relay_client import stop_and_restart
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +86,7 @@ async def test_one_bad_topic_watches_nothing() -> None:
 async def refusals(transport: RelayTransport, wanted: int) -> int:
     """How many topics its arrivals say were turned away, until they are that many."""
     told = 0
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE):
         while told < wanted:
             with pytest.raises(TransportError) as caught:
                 await anext(transport.arrivals())

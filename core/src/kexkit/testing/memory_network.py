@@ -191,7 +191,7 @@ class MemoryNetwork:
         self._round = self._round + rounds if rounds is not None else max(self._round, furthest)
         self._wake()
 
-    async def settle(self, patience: float = 10.0) -> None:
+    async def settle(self, patience: float = 30.0) -> None:
         """Deliver until every reader has taken all there is and waits for more, answers to answers included."""
         with anyio.fail_after(patience):
             quiet = 0

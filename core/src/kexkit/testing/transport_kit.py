@@ -65,7 +65,7 @@ async def read_until(transport: Transport, wanted: Collection[Envelope]) -> list
 class TransportKit:
     """Subclass it, say in `network` what your transports meet on, and let pytest run it."""
 
-    patience = 10.0
+    patience = 30.0
     """seconds that one test may take"""
 
     def network(self) -> AbstractAsyncContextManager[Connect]:
