@@ -45,6 +45,25 @@ def test_what_breaks_a_rule_is_refused_by_type(changes: dict[str, Any], refusal:
         validate(evolve(GOOD, **changes), now_ms=NOW_MS)
 
 
+BLANK = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+"""What Go's unicode.IsSpace takes for space."""
+
+
+@pytest.mark.parametrize("text", [*BLANK, BLANK])
+def test_a_text_of_nothing_but_space_is_refused_as_status_go_refuses_it(text: str) -> None:
+    with pytest.raises(Malformed):
+        validate(evolve(GOOD, text=text), now_ms=NOW_MS)
+
+
+@pytest.mark.parametrize("text", [" a ", "\u200b", "\ufeff", "\x1c", "\x1f", "\x00", "\u180e"])
+def test_a_text_that_status_go_takes_is_shown(text: str) -> None:
+    """Python takes the file separators for space, Go does not."""
+    validate(evolve(GOOD, text=text), now_ms=NOW_MS)
+
+
 def test_characters_are_counted_not_bytes() -> None:
     validate(evolve(GOOD, text="🙂" * limits.TEXT_CHARACTERS), now_ms=NOW_MS)
 

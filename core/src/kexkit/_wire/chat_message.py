@@ -26,6 +26,12 @@ CONTACT_REQUEST: Final = 11
 _MESSAGE_TYPES: Final = frozenset({ONE_TO_ONE, PUBLIC_GROUP, PRIVATE_GROUP})
 _CONTENT_TYPES: Final = frozenset({TEXT, EMOJI, CONTACT_REQUEST})
 
+_SPACE: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+"""Unicode's White_Space, which status-go trims. Python's own strip() takes four control characters more."""
+
 
 @value
 class ChatText:
@@ -96,8 +102,8 @@ def validate(message: ChatText, *, now_ms: int) -> None:
         raise Unsupported(f"A chat message is of kind {message.message_type}, which is not known here.")
     if message.content_type not in _CONTENT_TYPES:
         raise Unsupported(f"A chat message has content of kind {message.content_type}, which is not known here.")
-    if not message.text:
-        raise Malformed("A chat message has no text.")
+    if not message.text.strip(_SPACE):
+        raise Malformed("A chat message has no text, or nothing but space.")
     if len(message.text) > limits.TEXT_CHARACTERS:
         raise Limit(f"A chat message has more than {limits.TEXT_CHARACTERS} characters.")
     if len(message.chat_id) > limits.CHAT_ID_CHARACTERS:
