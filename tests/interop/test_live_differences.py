@@ -271,8 +271,10 @@ def test_a_bundle_that_nobody_signed_makes_status_go_seal_to_nobody(status_go: L
     pair = Pair.made(status_go)
     if session:
         passes(pair.ours, pair.theirs)
+    anybody = pair.workshop.kexkit(pair.workshop.person())
+    bundle = forged(pair.ours.bundle(), KEYS[0], 2)
     with pytest.raises(Refused, match="signature mismatch"):
-        pair.theirs.process_bundle(b"", forged(pair.ours.bundle(), KEYS[0], 2))
+        pair.theirs.receive(anybody.identity, write((2, anybody.installation.encode()), (3, bundle), (102, b"hello")))
     if session:
         passes(pair.theirs, pair.ours)
         return

@@ -183,6 +183,18 @@ def test_four_weeks_of_new_prekeys_on_both_sides_lose_nothing(status_go: LiveSta
             passes(*((pair.ours, pair.theirs) if ours else (pair.theirs, pair.ours)))
 
 
+def test_a_device_that_hears_nothing_of_us_is_heard_however_often_we_begin_anew(status_go: LiveStatusGo) -> None:
+    pair = Pair.made(status_go)
+    for _ in range(20):
+        passes(pair.theirs, pair.ours)
+        pair.a_day_goes_by()
+        pair.theirs.bundle()
+        pair.ours.process_bundle(pair.theirs.identity, pair.theirs.bundle())
+        assert begins(pair.ours.send(pair.theirs.identity, b"it gets lost"), pair.theirs.installation)
+    passes(pair.ours, pair.theirs)
+    passes(pair.theirs, pair.ours)
+
+
 def test_a_replaced_prekey_of_ours_opens_what_begins_with_it_for_its_days_of_grace(status_go: LiveStatusGo) -> None:
     for days, opens in ((6, True), (8, False)):
         pair = Pair.made(status_go)

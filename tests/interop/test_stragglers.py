@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from kexkit.limits import SESSIONS_PER_DEVICE
 
+from tests.interop.conversations import DAY_MS
 from tests.interop.devices import Refused, Workshop
 
 
@@ -34,6 +35,20 @@ def test_as_many_sessions_as_the_bound_says_still_open_what_was_on_the_way(begun
 def test_one_session_more_displaces_the_oldest() -> None:
     with pytest.raises(Refused, match="Replayed: An opening comes again"):
         _letters_after(SESSIONS_PER_DEVICE + 1)
+
+
+def test_a_device_that_hears_nothing_of_us_is_heard_however_often_we_begin_anew() -> None:
+    """Its prekey is replaced every day, so we begin every day, and it goes on in the session it has."""
+    workshop = Workshop(Random(0))
+    ours, theirs = workshop.kexkit(workshop.person()), workshop.status_go(workshop.person())
+    theirs.process_bundle(ours.identity, ours.bundle())
+    for day in range(2 * SESSIONS_PER_DEVICE):
+        text = b"text of day %d" % day
+        assert ours.receive(theirs.identity, theirs.send(ours.identity, text)) == text
+        workshop.clock.ms += DAY_MS
+        theirs.bundle()
+        ours.process_bundle(theirs.identity, theirs.bundle())
+        ours.send(theirs.identity, b"it gets lost")
 
 
 @pytest.mark.parametrize(("turns", "refusal"), [(0, "Replayed"), (7, "Replayed"), (8, "Replayed"), (9, "Unknown")])

@@ -221,9 +221,18 @@ def add_session(
 
 def follow(person: Person, installation: str, ref: records.SessionRef) -> None:
     """We answer in the session in which the peer spoke last. Else each end could go on in one of its own for ever,
-    where neither hears the answers that heal it."""
+    where neither hears the answers that heal it. One that we outdated and the peer did not is displaced as late as our
+    newest: perhaps nothing of ours arrives there, and the peer has no other."""
     device = device_of(person, installation)
-    if device is None or len(device.sessions) == 1 or State(ref.state) not in transitions.SEALS:
+    if device is None or len(device.sessions) == 1:
+        return
+    if State(ref.state) is State.STALE:
+        top = max(each.rank for each in device.sessions if each.mechanism == ref.mechanism)
+        if ref.rank != top:
+            ref.rank = top
+            person.changed = True
+        return
+    if State(ref.state) not in transitions.SEALS:
         return
     best = sealing_order(device, ref.mechanism)[0]
     if best.id != ref.id:
