@@ -77,7 +77,7 @@ async def stop_and_restart(relay: object, port: int) -> None:
 
     assert isinstance(relay, Relay)
     for watchers in list(relay.watchers.values()):
-        for connection, _ in list(watchers):
+        for connection in list(watchers):
             await anyio.aclose_forcefully(connection._socket._stream)
     await anyio.sleep(0.02)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kexkit.api import Envelope
 from kexkit_transport_relay.ledger import CHECK_BYTES, DATABASE, Ledger, LedgerFailed, LedgerUnusable, envelope_hash
-from kexkit_transport_relay.limits import ARRIVAL_COST, DAY, EXPIRE_COUNT, Quotas
+from kexkit_transport_relay.limits import ARRIVAL_COST, CLOCK_SLACK, DAY, EXPIRE_COUNT, Quotas
 
 from tests.transport.by_hand import TOPIC, envelope
 
@@ -275,3 +275,63 @@ def test_a_ledger_that_cannot_be_read_is_typed(folder: Path) -> None:
             ledger.resume(TOPIC, ledger.relay_id + bytes(16))
         with pytest.raises(LedgerFailed):
             ledger.append([envelope(1)])
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_what_came_while_the_clock_was_ahead_keeps_nothing_for_ever(folder: Path, over: int) -> None:
+    """Its time begins when the clock is right again; what was stored after it goes at its own age."""
+    clock = Clock()
+    with opened(folder, Quotas(keep_seconds=30 * DAY), clock) as ledger:
+        clock.now += CLOCK_SLACK + over
+        ledger.append([envelope(1)])
+        clock.now = Clock.now
+        ledger.append([envelope(2)])
+        ledger.expire()
+        assert sequences(ledger) == [1, 2]
+        clock.now += 30 * DAY + 1
+        ledger.expire()
+        assert sequences(ledger) == ([] if over > 0 else [1, 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE topic SET last = 'x'",
+        "UPDATE topic SET last = 9223372036854775807",
+        "UPDATE envelope SET payload = 5",
+        "UPDATE envelope SET hash = 5",
+        "UPDATE envelope SET received = 'x'",
+        "UPDATE envelope SET size = 'x'",
+    ],
+)
+def test_a_row_that_no_relay_wrote_is_a_failure_of_the_ledger_and_nothing_else(folder: Path, damage: str) -> None:
+    """Anything else would end the one task that stores, and with it the relay."""
+    with opened(folder) as ledger:
+        ledger.append([envelope(1)])
+        cursor = ledger.page(TOPIC, 0, count=1, size=ALL)[0][0].cursor
+    with sqlite3.connect(folder / DATABASE) as database:
+        database.execute(damage)
+    database.close()
+    with opened(folder, Quotas(keep_count=1)) as ledger:
+        for call in (
+            lambda: ledger.append([envelope(2)]),
+            lambda: ledger.page(TOPIC, 0, count=9, size=ALL),
+            lambda: ledger.resume(TOPIC, cursor),
+            ledger.expire,
+        ):
+            with suppress(LedgerFailed):
+                call()
+        ledger.append([envelope(3, topic="/another")])
+
+
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM relay", "UPDATE relay SET id = 'a text'", "UPDATE relay SET id = x'00'"]
+)
+def test_a_relay_that_does_not_know_itself_does_not_start(folder: Path, damage: str) -> None:
+    with opened(folder):
+        pass
+    with sqlite3.connect(folder / DATABASE) as database:
+        database.execute(damage)
+    database.close()
+    with pytest.raises(LedgerUnusable, match="its own id"), opened(folder):
+        pass

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kexkit.api import Envelope
 from kexkit.errors import InvalidInput, Malformed, TransportRefused
 from kexkit_transport_relay._pb import relay_pb2 as pb
-from kexkit_transport_relay.limits import ARRIVAL_COST, MAX_CURSOR, MAX_PAYLOAD, MAX_REASON, MAX_TOPIC
+from kexkit_transport_relay.limits import ARRIVAL_COST, MAX_CURSOR, MAX_PAYLOAD, MAX_REASON, MAX_TOPIC, PAGE_COUNT
 from kexkit_transport_relay.limits import WATCHES_PER_MESSAGE as MANY
 from kexkit_transport_relay.messages import (
     Delivered,
@@ -205,3 +205,16 @@ def test_a_payload_beyond_what_the_relay_carries_is_refused_before_it_is_sent(si
 
 def test_an_arrival_costs_its_payload_and_a_constant() -> None:
     assert Delivered(1, b"", bytes(100), 1, 1, False).cost == 100 + ARRIVAL_COST
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_page_brings_so_many_arrivals_with_so_long_cursors(over: int) -> None:
+    """What a client has room for is counted by payloads: without these bounds a relay could send gigabytes beside."""
+    small, large = (Delivered(1, bytes(size), b"", 1, 1, False) for size in (24, MAX_CURSOR + over))
+    for page in (Page((small,) * (PAGE_COUNT + over)), Page((small, large))):
+        data = encode_from_relay(page)
+        if over <= 0:
+            assert decode_from_relay(data) == page
+        else:
+            with pytest.raises(Malformed):
+                decode_from_relay(data)

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute
 from kexkit_transport_relay import Pace, serve
+from kexkit_transport_relay.connection import Connection, Watchers
 from kexkit_transport_relay.limits import (
     ARRIVAL_COST,
     BATCH_COUNT,
@@ -56,13 +57,13 @@ async def test_grants_beyond_the_bound_are_not_remembered() -> None:
         await alice.say(*[Grant(2**32 - 1)] * 5)
         await alice.publish(envelope(0))
         (connection,) = await connections_of(relay.relay.watchers, alice)
-        assert connection._allowance == MAX_GRANT  # type: ignore[attr-defined]  # what tests may look at
+        assert connection._allowance == MAX_GRANT
 
 
-async def connections_of(watchers: dict[str, set[tuple[object, int]]], alice: ByHand) -> list[object]:
+async def connections_of(watchers: Watchers, alice: ByHand) -> list[Connection]:
     await alice.watch("/to/be/found")
     await until(lambda: "/to/be/found" in watchers)
-    return [connection for connection, _ in watchers["/to/be/found"]]
+    return list(watchers["/to/be/found"])
 
 
 async def test_a_reader_that_reads_nothing_at_all_is_dropped_and_misses_nothing_later() -> None:
@@ -101,7 +102,7 @@ async def test_the_system_holds_little_for_one_reader() -> None:
     async with serve() as relay, by_hand(relay.url) as alice:
         await alice.watch()
         await until(lambda: TOPIC in relay.relay.watchers)
-        ((connection, _),) = relay.relay.watchers[TOPIC]
+        (connection,) = relay.relay.watchers[TOPIC]
         raw = connection._socket._stream.extra(SocketAttribute.raw_socket)
         assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * SEND_BUFFER
 
@@ -154,3 +155,28 @@ async def test_publishers_wait_while_too_much_waits_for_the_disk(monkeypatch: py
         await anyio.sleep(0.2)
         assert relay.relay.committer._bytes <= 5000 + 3 * 1000
         release.set()
+
+
+async def test_who_publishes_nothing_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood is felt by publishers alone: a reader may still watch, and is read."""
+    monkeypatch.setattr("kexkit_transport_relay.committer.PENDING_TOTAL", 1000)
+    async with (
+        serve(quotas=GENEROUS) as relay,
+        by_hand(relay.url) as alice,
+        by_hand(relay.url) as bob,
+        anyio.create_task_group() as group,
+    ):
+        await alice.publish(envelope(0, topic="/kept"))
+        release = threading.Event()
+        append = relay.relay.ledger.append
+        monkeypatch.setattr(
+            relay.relay.ledger, "append", lambda batch, sites: release.wait(PATIENCE) and append(batch, sites)
+        )
+        group.start_soon(alice.publish, *(envelope(number, 1000) for number in range(1, 5)))
+        await until(lambda: relay.relay.committer._bytes > 1000)
+        try:
+            await bob.watch("/other", watch=1)
+            await bob.watch("/kept", watch=2)
+            assert [one.payload for one in await bob.read(1)] == [b"payload 0"]
+        finally:
+            release.set()

@@ -276,3 +276,12 @@ async def test_a_pause_is_cut_short_when_somebody_needs_the_connection_but_not_t
     with anyio.fail_after(30):
         await backoff.pause(needed)
     assert slept[0] == limits.RETRY_FIRST / 2
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_cursor_that_no_relay_can_have_given_is_not_sent_to_one(over: int) -> None:
+    """Another transport's, from a store that was used with it: 256 long ones would be more than one message."""
+    inbox = Inbox()
+    (wanted,) = inbox.add({"/t": bytes(limits.MAX_CURSOR + over)})
+    assert wanted.cursor == (bytes(limits.MAX_CURSOR + over) if over <= 0 else None)
+    assert inbox.wanted() == [wanted]

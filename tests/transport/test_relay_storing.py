@@ -208,3 +208,16 @@ async def test_only_so_many_ephemeral_envelopes_wait_for_a_reader_and_the_oldest
         await bob.publish(*large)
         arrivals = await bob.read(3 if over > 0 else 4)
         assert arrivals[0].payload == large[1 if over > 0 else 0].payload
+
+
+async def test_a_topic_is_watched_once_on_a_connection_however_often_it_is_asked_for() -> None:
+    """Or one publication would be work for thousands of watches, at no cost to who made them."""
+    async with serve(quotas=GENEROUS) as relay, by_hand(relay.url) as alice:
+        for watch in range(1, 6):
+            await alice.watch(watch=watch)
+        await until(lambda: list(relay.relay.watchers.get(TOPIC, {}).values()) == [5])
+        assert relay.relay.sources.watches == 1
+        await alice.publish(envelope(1, ephemeral=True), envelope(2))
+        arrivals = await alice.read(2)
+        assert [(one.watch, one.payload) for one in arrivals] == [(5, b"payload 1"), (5, b"payload 2")]
+        assert await alice.silent()

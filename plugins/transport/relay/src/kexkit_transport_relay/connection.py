@@ -47,7 +47,8 @@ from kexkit_transport_relay.messages import (
 from kexkit_transport_relay.quotas import Sources, TokenBucket, site_of
 from kexkit_transport_relay.websocket import Violation, WebSocket, until_one_ends
 
-Watchers: TypeAlias = dict[str, set[tuple["Connection", int]]]
+Watchers: TypeAlias = dict[str, dict["Connection", int]]
+"""topic -> who watches it, under which number"""
 
 
 class Hub(Protocol):
@@ -132,7 +133,8 @@ class Connection:
             except Malformed as error:
                 raise Violation(str(error)) from None
             self._obey(message)
-            await self._hub.committer.wait_for_room()
+            if isinstance(message, Publish):
+                await self._hub.committer.wait_for_room()
             while self._crowded():
                 self._room = anyio.Event()
                 await self._room.wait()
@@ -159,7 +161,7 @@ class Connection:
         if refused is not None:
             self._answers.append(refused)
         elif message.envelope.ephemeral:
-            for connection, watch in self._hub.watchers.get(message.envelope.topic, ()):
+            for connection, watch in self._hub.watchers.get(message.envelope.topic, {}).items():
                 connection.pass_on(watch, message.envelope)
             self._stored.append(message.request)
         else:
@@ -204,6 +206,9 @@ class Connection:
     def _watch(self, wanted: WatchTopic) -> None:
         if wanted.watch in self._watched:
             raise Violation("A watch number is in use already.")
+        before = self._hub.watchers.get(wanted.topic, {}).get(self)
+        if before is not None:  # once is enough: each watch more would be work at every publication
+            self._forget(before)
         limit = self._hub.quotas.topics
         final = len(self._watched) >= limit
         reason = (
@@ -214,7 +219,7 @@ class Connection:
             return
         sequence, cursor = self._hub.ledger.resume(wanted.topic, wanted.cursor)
         self._watched[wanted.watch] = _Watched(wanted.topic, sequence, cursor)
-        self._hub.watchers.setdefault(wanted.topic, set()).add((self, wanted.watch))
+        self._hub.watchers.setdefault(wanted.topic, {})[self] = wanted.watch
         self._behind[wanted.watch] = None
 
     def _forget(self, watch: int) -> None:
@@ -224,7 +229,7 @@ class Connection:
         self._hub.sources.unwatch(self._source)
         self._behind.pop(watch, None)
         watchers = self._hub.watchers[watched.topic]
-        watchers.discard((self, watch))
+        del watchers[self]
         if not watchers:
             del self._hub.watchers[watched.topic]
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from attrs import define, frozen
 from kexkit.api import Arrival
 
-from kexkit_transport_relay.limits import MAX_MESSAGE, WINDOW
+from kexkit_transport_relay.limits import MAX_CURSOR, MAX_MESSAGE, WINDOW
 from kexkit_transport_relay.messages import Delivered, WatchTopic
 
 
@@ -51,9 +51,12 @@ class Inbox:
         return {topic: cursor for topic, cursor in topics.items() if topic not in too_many}
 
     def add(self, topics: Mapping[str, bytes | None]) -> list[WatchTopic]:
-        """Begin to watch; topics watched already must have been removed."""
+        """Begin to watch; topics watched already must have been removed. A cursor that no relay can have given is
+        another transport's, and too many of them would be more than a message.
+        """
         wanted = []
-        for topic, cursor in topics.items():
+        for topic, given in topics.items():
+            cursor = given if given is not None and len(given) <= MAX_CURSOR else None
             self._number = self._number % (2**32 - 1) + 1
             self._topics[topic] = self._watches[self._number] = _Watched(self._number, topic, cursor)
             wanted.append(WatchTopic(self._number, topic, cursor))

@@ -23,7 +23,7 @@ from attrs import field
 from kexkit.api import Envelope, value
 from kexkit.errors import TransportError
 
-from kexkit_transport_relay.limits import ARRIVAL_COST, EXPIRE_COUNT, Quotas
+from kexkit_transport_relay.limits import ARRIVAL_COST, CLOCK_SLACK, EXPIRE_COUNT, Quotas
 from kexkit_transport_relay.messages import RELAY_ID_BYTES
 from kexkit_transport_relay.shares import KEY_BYTES, Shares, give_way, share_of
 
@@ -63,6 +63,10 @@ DATABASE = "relay.db"
 LOCK = "relay.lock"
 CHECK_BYTES = 8
 """of an envelope's hash in a cursor: against mix-ups, not against enemies; a relay can lie about its own cursors"""
+
+
+DAMAGE = (sqlite3.Error, TypeError, ValueError, OverflowError)
+"""what a database raises, the others where a damaged row holds what no relay writes: a text for a number, say"""
 
 
 class LedgerFailed(TransportError):
@@ -110,12 +114,12 @@ class Ledger:
             self._migrate()
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = ON")
-            self.relay_id: bytes = self._reader.execute("SELECT id FROM relay").fetchone()[0]
+            self.relay_id = self._own_id()
             for share, size, count in self._reader.execute(
                 "SELECT share, sum(size), count(*) FROM envelope GROUP BY share"
             ):
                 self._shares.add(share, size, count)
-        except sqlite3.Error as error:
+        except (*DAMAGE, OSError) as error:
             self.close()
             raise LedgerUnusable(f"The relay's database in {folder} cannot be opened ({error}).") from None
         except TransportError:
@@ -138,6 +142,12 @@ class Ledger:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         return database
+
+    def _own_id(self) -> bytes:
+        rows = self._reader.execute("SELECT id FROM relay").fetchall()
+        if len(rows) != 1 or type(rows[0][0]) is not bytes or len(rows[0][0]) != RELAY_ID_BYTES:
+            raise ValueError("its own id is damaged")
+        return bytes(rows[0][0])
 
     def _migrate(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
@@ -165,7 +175,7 @@ class Ledger:
             self._writer.execute("BEGIN IMMEDIATE")
             fresh = [self._insert(one, share, now) for one, share in zip(envelopes, shares, strict=True)]
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             self._give_up(error)
         for one, share, new in zip(envelopes, shares, fresh, strict=True):
             if new:
@@ -200,20 +210,27 @@ class Ledger:
             for topic in topics:
                 self._forget_if_empty(topic)
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             self._give_up(error)
         more = self.count - shares.count == EXPIRE_COUNT
         self._shares = shares
         return more
 
     def _drop_old(self, shares: Shares) -> set[int]:
-        """In order of storing, up to the first that is not too old. The topics they were of."""
-        cutoff, last = int((self._clock() - self._quotas.keep_seconds) * 1000), 0
+        """In order of storing, up to the first that is not too old. The topics they were of.
+
+        What came while the clock was ahead would keep all behind it for as long: its time begins again.
+        """
+        now = self._clock()
+        cutoff, last = int((now - self._quotas.keep_seconds) * 1000), 0
         topics: set[int] = set()
         for number, topic, size, share, received in self._writer.execute(
             "SELECT id, topic, size, share, received FROM envelope ORDER BY id LIMIT ?", (EXPIRE_COUNT,)
         ).fetchall():
             if received > cutoff:
+                if received > (now + CLOCK_SLACK) * 1000:
+                    ahead = int(now * 1000)
+                    self._writer.execute("UPDATE envelope SET received = ? WHERE received > ?", (ahead, ahead))
                 break
             last = number
             topics.add(topic)
@@ -252,7 +269,7 @@ class Ledger:
         run("UPDATE relay SET floor = max(floor, (SELECT last FROM topic WHERE id = ?))", (topic,))
         run("DELETE FROM topic WHERE id = ?", (topic,))
 
-    def _give_up(self, error: sqlite3.Error) -> NoReturn:
+    def _give_up(self, error: Exception) -> NoReturn:
         if self._writer.in_transaction:
             try:
                 self._writer.execute("ROLLBACK")
@@ -277,7 +294,7 @@ class Ledger:
                     rows.close()
                     return kept, True
                 kept.append(Kept(sequence, self._cursor(sequence, digest), payload, version, timestamp))
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             raise LedgerFailed(f"The relay's database cannot be read ({error}).") from None
         return kept, len(kept) == count
 
@@ -296,9 +313,9 @@ class Ledger:
                 (sequence, topic),
             ).fetchone()
             last, digest = found or self._reader.execute("SELECT floor, NULL FROM relay").fetchone()
-        except sqlite3.Error as error:
+            foreign = sequence > last or (digest is not None and digest[:CHECK_BYTES] != check)
+        except DAMAGE as error:
             raise LedgerFailed(f"The relay's database cannot be read ({error}).") from None
-        foreign = sequence > last or (digest is not None and digest[:CHECK_BYTES] != check)
         return beginning if foreign else (sequence, cursor)
 
     def _cursor(self, sequence: int, digest: bytes) -> bytes:

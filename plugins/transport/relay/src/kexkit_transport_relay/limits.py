@@ -79,6 +79,9 @@ CLOSE_SECONDS: Final = 1.0
 """for a goodbye; then the connection is cut"""
 HOUSEKEEPING_SECONDS: Final = 60.0
 """between two looks for envelopes that are too old or too many"""
+CLOCK_SLACK: Final = 3600.0
+"""seconds by which an envelope may seem to come from the future before the relay's clock counts as having been set
+back: the search for all such reads the whole database once"""
 EXPIRE_COUNT: Final = 500
 """envelopes deleted in one commit, so that publishers wait a few milliseconds at most"""
 

@@ -16,6 +16,7 @@ from kexkit_transport_relay.limits import (
     MAX_PAYLOAD,
     MAX_REASON,
     MAX_TOPIC,
+    PAGE_COUNT,
     WATCHES_PER_MESSAGE,
 )
 
@@ -219,12 +220,7 @@ def decode_from_relay(data: bytes) -> FromRelay:
     _parse(parsed, data)
     answer = parsed.WhichOneof("answer")
     if answer == "page":
-        return Page(
-            tuple(
-                Delivered(one.watch, one.cursor, one.payload, one.version, one.timestamp, one.ephemeral)
-                for one in parsed.page.arrivals
-            )
-        )
+        return _page(parsed.page)
     if answer == "stored":
         return Stored(tuple(parsed.stored.requests))
     if answer == "refused":
@@ -232,6 +228,20 @@ def decode_from_relay(data: bytes) -> FromRelay:
     if answer == "welcome":
         return _welcome(parsed.welcome)
     raise Malformed("A message of the relay names no answer that is known here.")
+
+
+def _page(said: pb.Page) -> Page:
+    """What a client has room for is counted by payloads, so a relay may not hide more in cursors, or in numbers."""
+    if len(said.arrivals) > PAGE_COUNT:
+        raise Malformed(f"A page brings at most {PAGE_COUNT} arrivals.")
+    if any(len(one.cursor) > MAX_CURSOR for one in said.arrivals):
+        raise Malformed(f"An arrival's cursor has at most {MAX_CURSOR} bytes.")
+    return Page(
+        tuple(
+            Delivered(one.watch, one.cursor, one.payload, one.version, one.timestamp, one.ephemeral)
+            for one in said.arrivals
+        )
+    )
 
 
 def _refused(said: pb.Refused) -> Refused:

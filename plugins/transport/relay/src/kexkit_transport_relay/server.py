@@ -63,7 +63,7 @@ class Relay:
 
     def _tell(self, topics: set[str]) -> None:
         for topic in topics:
-            for connection, watch in self.watchers.get(topic, ()):
+            for connection, watch in self.watchers.get(topic, {}).items():
                 connection.tell(watch)
 
     async def listen(self, listener: SocketListener) -> None:
