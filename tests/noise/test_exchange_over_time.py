@@ -282,6 +282,17 @@ def test_a_session_seals_for_thirty_days_receives_for_thirty_more_and_is_forgott
 
 
 @ALL
+@pytest.mark.parametrize("early", [1, 0])
+def test_a_device_that_slept_through_both_ends_of_a_session_is_not_due_in_the_past(name: str, early: int) -> None:
+    pair = pair_of(name)
+    pair.meet()
+    (session,) = pair.alice.sessions
+    pair.clock.now = only(pair.alice, Running).began + limits.SESSION_MS + limits.SESSION_LINGER_MS - early
+    pair.alice.cue(session, Due())
+    assert [kept.due for kept in pair.alice.sessions.values()] == [pair.clock.now + 1] * early
+
+
+@ALL
 def test_a_session_begins_anew_when_the_last_has_worn_out(name: str) -> None:
     pair = pair_of(name)
     pair.meet()

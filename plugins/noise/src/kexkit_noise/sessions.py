@@ -141,7 +141,7 @@ class Running:
             return self._close(ctx)
         if not isinstance(cue, Due) or ctx.now < self.due:
             return Step(self)
-        if self.retired:
+        if self.retired or ctx.now >= self.began + limits.SESSION_MS + limits.SESSION_LINGER_MS:
             return Step(None)
         flight = self.flight
         if flight is None or ctx.now >= self.began + limits.HANDSHAKE_MS:
