@@ -27,6 +27,8 @@ from tests.kits.faults import AGAIN_SAME, ALTERED, NOISE, ONCE, RESIZED, TWIN, f
 from tests.kits.toy_ladder import AGAIN, Ladder, LadderSession
 from tests.kits.toy_ratchet import Ratchet, RatchetSession, decrypt
 
+HOUR = 3600 * 1000
+
 # --- what the network does -------------------------------------------------------------------------------------------
 
 
@@ -85,6 +87,24 @@ class forgets_its_openings(Psk):
     def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
         step = super().accept(frame, opening, have, ctx=ctx)
         return step if isinstance(step, Wants) else evolve(step, keep={})
+
+
+@fault("test_a_first_flight_opens_once_even_when_its_session_is_over_if_it_says_so")
+class forgets_its_openings_while_it_still_takes_them(Psk):
+    def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
+        step = super().accept(frame, opening, have, ctx=ctx)
+        if isinstance(step, Wants):
+            return step
+        return evolve(step, keep={row: Row(kept.value, until=ctx.now + HOUR) for row, kept in step.keep.items()})
+
+
+@fault("test_what_a_session_leaves_behind_ends")
+class remembers_its_openings_for_ever(Psk):
+    def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
+        step = super().accept(frame, opening, have, ctx=ctx)
+        if isinstance(step, Wants):
+            return step
+        return evolve(step, keep={row: Row(kept.value) for row, kept in step.keep.items()})
 
 
 @fault("test_a_frame_returned_to_its_sender_does_not_open")

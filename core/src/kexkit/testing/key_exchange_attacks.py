@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterator
 
 from kexkit.api import Answer, Carriage, Close, Device, Guarantee, Offer, Step
 from kexkit.errors import Refusal
-from kexkit.testing.key_exchange_case import KeyExchangeCase, altered, any_bytes, attempt, force, resized, talk, texts
+from kexkit.testing.key_exchange_case import (
+    AGES,
+    DAY,
+    KeyExchangeCase,
+    altered,
+    any_bytes,
+    attempt,
+    force,
+    resized,
+    talk,
+    texts,
+)
 from kexkit.testing.key_exchange_party import Party, Sent, bind_of
 from kexkit.testing.key_exchange_rules import ask, demand, typed_errors_only
 from kexkit.testing.pair import Pair
@@ -113,9 +124,18 @@ class Refuses(KeyExchangeCase):
             return
         bob = pair.bob
         bob.cue(bob.session_with(pair.alice.me).id, Close())
-        for delivered in [d for d in pair.log if d.reader is bob]:
-            took = attempt(bob, delivered.sent)
-            demand(took is None or not took.plain, "a repeated first flight opened again after its session was over")
+        began = pair.clock.now
+        genuine = [delivered.sent for delivered in pair.log if delivered.reader is bob]
+        ends = {row.until for row in bob.drawer.values() if row.until is not None}
+        for moment in (pair.clock.now, *sorted(ends), pair.clock.now + AGES):
+            pair.advance(moment - pair.clock.now)  # whatever was kept against repetitions is gone at one of these
+            for sent in genuine:
+                took = attempt(bob, sent)
+                demand(
+                    took is None or not took.plain,
+                    "a repeated first flight opened again after its session was over, "
+                    f"{(pair.clock.now - began) // DAY} days after it began",
+                )
 
     def test_a_frame_returned_to_its_sender_does_not_open(self) -> None:
         pair = self.pair()

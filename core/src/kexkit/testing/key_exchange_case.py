@@ -16,6 +16,10 @@ LASTING: Final = (
 )
 """What a settled session must give if its mechanism declares it; the rest is about its beginning."""
 
+DAY: Final = 24 * 3600 * 1000
+AGES: Final = 400 * DAY
+"""Milliseconds: longer than anything that a mechanism keeps for a session that is over."""
+
 
 class KeyExchangeCase:
     """Settings. `make` is needed, the rest only by mechanisms that are special."""

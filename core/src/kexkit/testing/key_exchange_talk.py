@@ -8,7 +8,7 @@ from kexkit._registry import mechanism_problem
 from kexkit._shapes import shape_problem
 from kexkit.api import Advert, Carriage, Close, Due, Guarantee, KeyExchange, Opening
 from kexkit.errors import KexkitError, NoOffer, NotMine, Refusal
-from kexkit.testing.key_exchange_case import LASTING, KeyExchangeCase, talk, texts
+from kexkit.testing.key_exchange_case import AGES, LASTING, KeyExchangeCase, talk, texts
 from kexkit.testing.key_exchange_party import Party
 from kexkit.testing.key_exchange_rules import ask, check_step, demand, typed_errors_only
 from kexkit.testing.pair import Pair
@@ -185,6 +185,19 @@ class Talks(KeyExchangeCase):
                 pair.alice.seal(b"lost", pair.bob.me)
             pair.say(pair.alice, b"after forty that were lost")
             demand(_sizes(pair) == sizes, "snapshots grow with texts that were lost: keep their keys as rows")
+
+    def test_what_a_session_leaves_behind_ends(self) -> None:
+        """Whoever can open sessions could otherwise fill the other's disk."""
+        pair = self.pair()
+        left: list[int] = []
+        for _ in range(3):
+            pair.meet()
+            for party in (pair.alice, pair.bob):
+                for session_id in list(party.sessions):
+                    party.cue(session_id, Close())
+            pair.advance(AGES)
+            left.append(max(len(party.drawer) for party in (pair.alice, pair.bob)))
+        demand(left[-1] <= left[0], "each session leaves a row behind that has no `until`: they pile up for ever")
 
     def test_a_lost_flight_is_sent_again_as_the_same_bytes(self) -> None:
         pair = self.pair()
