@@ -10,6 +10,7 @@ from kexkit_psk.exchange import Psk
 from kexkit_x3dh.exchange import X3DH
 
 from tests.attacks.man_in_the_middle import make_no_offers
+from tests.engine.negotiating_peers import ONE, Kit, Plugin, meeting, psk
 from tests.world.mechanisms import BOTH, EACH, PSK, SECRET, X3DH_LENIENT, Mechanism
 from tests.world.peer import Peer
 from tests.world.world import World, a_world
@@ -49,6 +50,24 @@ def test_of_two_mechanisms_the_one_is_used_that_reaches_what_the_policy_demands(
         assert {ref.mechanism for ref in refs} == {"x3dh/1"}
         world.quiesce()
         world.must_agree()
+
+
+@pytest.mark.parametrize(
+    "lacking", [Guarantee.SECRET, Guarantee.FROM_PEER, Guarantee.TO_PEER, Guarantee.FORWARD_SECRECY], ids=str
+)
+def test_by_default_both_must_be_proven_and_what_is_read_later_be_safe_or_a_mechanism_is_neither_offered_nor_used(
+    lacking: Guarantee,
+) -> None:
+    lacks = Plugin(psk().make, ONE, Guarantee.FORWARD_SECRECY & ~lacking, lacking)
+    with meeting(4, Kit((lacks,), Policy()), Kit((psk(ONE, Guarantee.FORWARD_SECRECY),), Policy())) as world:
+        assert [entry.name for entry in world.offer_of("alice").body.entries] == []
+        world.introduce()
+        world.send("alice", "bob")
+        world.send("bob", "alice")
+        world.until_rest()
+        assert not world.refs("alice", "bob")
+        assert not world.refs("bob", "alice")
+        assert not world.opened("alice") + world.opened("bob")
 
 
 def test_a_mechanism_that_is_not_allowed_is_neither_offered_nor_spoken_nor_heard() -> None:

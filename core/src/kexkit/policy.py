@@ -54,9 +54,9 @@ class Consent(Enum):
 
 @frozen
 class Policy:
-    """The default sends nothing without forward secrecy, and hears strangers."""
+    """The default sends nothing without forward secrecy and proof of who both are, and hears strangers."""
 
-    require: Guarantee = Guarantee.SECRET | Guarantee.FORWARD_SECRECY
+    require: Guarantee = Guarantee.SECRET | Guarantee.FROM_PEER | Guarantee.TO_PEER | Guarantee.FORWARD_SECRECY
     """what a session must give before a text of ours leaves through it"""
     mechanisms: frozenset[str] | None = None
     """names allowed; None: all that are loaded. Sessions of others that there are, are heard until they are replaced"""
