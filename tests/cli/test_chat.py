@@ -20,6 +20,7 @@ from pathlib import Path
 import anyio
 import pytest
 from kexkit import Delivery, Guarantee, TextReceived
+from kexkit.limits import TEXT_CHARACTERS
 from kexkit_cli.chat import talk
 from kexkit_cli.chat.face import piped_lines
 from kexkit_cli.chat.terminal import Terminal
@@ -198,6 +199,20 @@ def test_lines_that_nobody_takes_are_kept_and_said(two: Two, start: Start) -> No
     ended = bob.end()
     assert ended.code == 4
     assert "1 of your texts" in ended.err
+
+
+@pytest.mark.parametrize("mechanisms", [OFFLINE_START])
+@pytest.mark.parametrize("option", [[], ["--json"], ["--quiet"]], ids=["plain", "json", "quiet"])
+def test_a_piped_line_that_is_no_text_is_a_failure_though_the_others_leave(
+    two: Two, start: Start, invoke: Invoke, option: list[str]
+) -> None:
+    bob = start("--profile", "bob", "chat", "alice", *option)
+    bob.type("x" * (TEXT_CHARACTERS + 1) + "\nshort enough\n")
+    ended = bob.end()
+    assert ended.code == 1
+    assert "Not sent: 1 of your lines." in ended.err
+    heard = invoke("--profile", "alice", "listen", "--once", "--for", "20", "--json")
+    assert heard.json["text"] == "short enough"
 
 
 def test_until_both_have_been_online_a_text_waits_for_the_handshake_and_says_so(two: Two, start: Start) -> None:

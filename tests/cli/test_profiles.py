@@ -101,6 +101,17 @@ def test_settings_are_read(invoke: Invoke, home: Path) -> None:
     assert invoke("whoami", "--json", "--relay", "ws://127.0.0.1:2").json["url"] == "ws://127.0.0.1:2"
 
 
+def test_a_relays_password_is_told_to_the_relay_alone(invoke: Invoke, home: Path) -> None:
+    """What a command prints is kept: in logs, in terminals, in reports of bugs."""
+    write_config(home, "default", 'relay = "ws://me:hunter2@127.0.0.1:9/a/path?token=hunter2"\n')
+    assert invoke("init").code == 0
+    for command in (["whoami"], ["whoami", "--json"], ["-v", "listen", "--all", "--json", "--for", "0.3"]):
+        ran = invoke(*command)
+        assert ran.code == 0
+        assert "hunter2" not in ran.out + ran.err
+        assert "ws://127.0.0.1:9" in ran.out + ran.err
+
+
 def test_a_plugins_settings_are_texts() -> None:
     config = parse_config('load = ["a", "b", "a"]\n[plugins.a]\nx = 1\ny = true\nz = "s"\n', "here")
     assert config == Config(load=("a", "b"), plugins={"a": {"x": "1", "y": "true", "z": "s"}})
@@ -119,7 +130,10 @@ def test_a_plugins_settings_are_texts() -> None:
         "[plugins]\nx = 1",
         "[plugins.x]\ny = [1]",
         "not toml",
+        "x = " + "1" * 5000,
+        "x = " + "[" * 5000,
     ],
+    ids=range(11),
 )
 def test_a_setting_that_is_not_understood_is_never_ignored(invoke: Invoke, home: Path, text: str) -> None:
     write_config(home, "default", text)
@@ -191,3 +205,20 @@ def test_what_the_command_makes_is_where_the_command_says(home: Path) -> None:
     made = execute("init", "--json")
     assert made.code == 0
     assert Path(made.json["folder"]).is_relative_to(home)
+
+
+def test_a_profile_keeps_the_plugins_and_the_relay_that_it_was_made_with(invoke: Invoke) -> None:
+    """Otherwise the very next command, which is the one that is advised, would look for other plugins."""
+    invoke("--plugins", "x3dh,sqlite,relay", "--relay", 'ws://127.0.0.1:1/"', "init")
+    told = invoke("whoami", "--json").json
+    assert (told["mechanisms"], told["url"]) == (["x3dh/1"], 'ws://127.0.0.1:1/"')
+    assert invoke("--profile", "other", "init").code == 0
+    assert "noise-xk1/1" in invoke("--profile", "other", "whoami", "--json").json["mechanisms"]
+
+
+@pytest.mark.parametrize(
+    "command", [["send", "nobody", "hi"], ["history", "nobody"], ["devices", "nobody"], ["contacts"]]
+)
+def test_what_is_advised_is_for_the_same_profile(invoke: Invoke, command: list[str]) -> None:
+    invoke("--profile", "ann", "init")
+    assert "kexkit --profile ann " in invoke("--profile", "ann", *command).err

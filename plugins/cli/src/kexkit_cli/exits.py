@@ -81,6 +81,10 @@ class NotConfirmed(LocalError):
     """It was not confirmed in time."""
 
 
+class LinesNotSent(LocalError):
+    """Some lines were no texts that can be sent."""
+
+
 class MessageUnreadable(PeerError):
     """A message came that could not be decrypted."""
 

@@ -31,7 +31,7 @@ from kexkit_cli.offline import Offline
 from kexkit_cli.people import short
 from kexkit_cli.places import CONFIG_NAME
 from kexkit_cli.profiles import Config, Profile, enabled_plugins, the_profile
-from kexkit_cli.safe_text import safe
+from kexkit_cli.safe_text import safe, without_secrets
 
 DEFAULT_RELAY = "ws://127.0.0.1:8765"
 T = TypeVar("T")
@@ -162,7 +162,7 @@ async def opened_at(
         if online:
             name, settings = chosen_transport(plugins, profile.config, invocation.relay)
             transport = await stack.enter_async_context(plugins.transport(name).open(settings))
-            over = f"{name} {settings.get('url', '')}".strip()
+            over = f"{name} {without_secrets(settings.get('url', ''))}".strip()
         node = await stack.enter_async_context(open_node(store, transport, exchanges, policy=policy))
         _check_identity(node, profile)
         yield Opened(node, plugins, exchanges, profile, policy, over)

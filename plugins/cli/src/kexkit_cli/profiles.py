@@ -182,7 +182,7 @@ def parse_config(text: str, where: str) -> Config:
     """Anything unknown is refused: a misspelt `forward_secrecy` must not pass for the default."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not all that tomllib raises is its own
         raise InvalidInput(f"config.toml of {where} is not TOML: {error}.") from None
     known: dict[str, Any] = {}
     for key, value in document.items():

@@ -35,6 +35,12 @@ def _visible(character: str) -> str:
     return f"<U+{code:04X}>"
 
 
+def without_secrets(url: str) -> str:
+    """An address as it may stand on a screen and in a log: names, passwords and tokens are the network's alone."""
+    scheme, slashes, rest = url.partition("://")
+    return scheme + slashes + rest.rpartition("@")[2].partition("?")[0]
+
+
 def cells(text: str) -> int:
     """How many columns of a terminal safe text takes."""
     if text.isascii():

@@ -27,7 +27,7 @@ from kexkit import (
 from kexkit.errors import KexkitError
 
 from kexkit_cli.chat.face import Face
-from kexkit_cli.exits import Exit, NotConfirmed
+from kexkit_cli.exits import Exit, LinesNotSent, NotConfirmed
 from kexkit_cli.limits import PARTING_SECONDS
 from kexkit_cli.negotiating import common
 from kexkit_cli.opening import Opened
@@ -65,6 +65,8 @@ class Talk:
         self._name = label(contact)
         self._shown: set[bytes] = set()
         self._on_its_way: dict[bytes, None] = {}
+        self._not_sent = 0
+        """lines that could not even be queued"""
         self._news = anyio.Event()
         self._others: Counter[bytes] = Counter()
         self._question: Question | None = None
@@ -116,6 +118,8 @@ class Talk:
     def _result(self, wait: float) -> int:
         if self._face.interrupted:
             return Exit.INTERRUPTED
+        if self._not_sent and self._face.patient:
+            raise LinesNotSent(f"Not sent: {self._not_sent} of your lines. {self._trouble or self._waiting}".rstrip())
         if not self._on_its_way:
             return Exit.OK
         count = len(self._on_its_way)
@@ -144,6 +148,7 @@ class Talk:
         try:
             sent = await self._node.send(self._contact, text)
         except KexkitError as error:
+            self._not_sent += 1
             self._face.notice(f"Not sent: {error}")
             return
         self._shown.add(sent.message_id)

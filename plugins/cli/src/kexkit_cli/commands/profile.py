@@ -17,6 +17,7 @@ from kexkit_cli.invocation import DEFAULT_PROFILE, Command, Invocation, of
 from kexkit_cli.negotiating import offered
 from kexkit_cli.opening import Opened, chosen_store, chosen_transport, opened, opened_at, policy_of
 from kexkit_cli.profiles import Profile, checked_name, config_of, make_profile, the_profile, write_config
+from kexkit_cli.safe_text import without_secrets
 
 
 @click.command(cls=Command)
@@ -85,7 +86,7 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         "offers": list(offered(work.exchanges, work.policy)) if work.policy.publish is not Publish.NONE else [],
         "store": store,
         "transport": transport,
-        "url": settings.get("url"),
+        "url": without_secrets(settings["url"]) if "url" in settings else None,
         "forward_secrecy": config.forward_secrecy,
         "first_flight": work.policy.first_flight.value,
         "downgrade": work.policy.downgrade.value,
