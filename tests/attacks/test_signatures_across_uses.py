@@ -1,9 +1,9 @@
-"""One key signs offers, statements, bundles, messages and envelopes: no signature made for one use is good for another
-(A06).
+"""One key signs offers, statements, introductions, bundles, messages and envelopes: no signature made for one use is
+good for another (A06).
 
-Offers and statements have labels. Status's three have none and share one hash: there the texts that are signed are of
-such forms that none can be read as another's. Both are tried, each signature for each other verifier: under that
-verifier's own text, and with the text that was signed standing where the verifier's stands.
+The first three have labels. Status's three have none and share one hash: there the texts that are signed are of such
+forms that none can be read as another's. Both are tried, each signature for each other verifier: under that verifier's
+own text, and with the text that was signed standing where the verifier's stands.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from kexkit._pb.status import application_metadata_message_pb2, bundle_pb2
 from kexkit._wire import application, chat_message, offers, payload26
 from kexkit._wire.offers import Entry, Extension, OfferBody
 from kexkit.api import Device
-from kexkit.errors import Forged, Refusal
-from kexkit.identity import SoftwareIdentity
-from kexkit_noise import statement
+from kexkit.errors import Forged, Malformed, Refusal
+from kexkit.identity import SoftwareIdentity, tagged_digest
+from kexkit_noise import introduction, statement
 from kexkit_noise.statement import Statement
 from kexkit_x3dh import bundle as bundles
 from kexkit_x3dh.bundle import PublishedPrekey
@@ -70,6 +70,13 @@ def _statement_texts() -> Iterator[bytes]:
     device = Device(ALICE.public, PHONE)
     for static in (b"\x05" * 32, _offer_and_statement()[50:82]):
         yield Statement(device, static, NOW_S, NOW_S + WEEK_S, b"").body
+
+
+def _introduction_texts() -> Iterator[bytes]:
+    """A pairing's transcript, and a statement; nobody chooses the transcript, but let it be a statement's beginning."""
+    for body in _statement_texts():
+        for transcript in (b"\x07" * 32, body[:32]):
+            yield transcript + body
 
 
 def _bundle_texts() -> Iterator[bytes]:
@@ -130,6 +137,13 @@ def _check_statement(raw: bytes) -> None:
     _by_alice(stated.device.identity)
 
 
+def _check_introduction(raw: bytes) -> None:
+    """As `introduced` does, to whom the transcript and the proven static are given."""
+    if len(raw) != 32 + introduction.INTRODUCTION_BYTES - 64:
+        raise Malformed("An introduction has another length.")
+    secp256k1.verify(raw[-64:], tagged_digest(introduction.LABEL, raw[:-64]), ALICE.public)
+
+
 def _check_bundle(raw: bytes) -> None:
     bundles.read(raw, maker=ALICE.public, now=NOW_MS)
 
@@ -156,6 +170,7 @@ def _labelled(label: bytes) -> Callable[[bytes], bytes]:
 USES = {
     "offer": Use(tuple(_offer_texts()), _labelled(b"kexkit/offer/1"), _behind, _check_offer),
     "statement": Use(tuple(_statement_texts()), _labelled(b"kexkit/noise-static/1"), _behind, _check_statement),
+    "introduction": Use(tuple(_introduction_texts()), _labelled(introduction.LABEL), _behind, _check_introduction),
     "bundle": Use(tuple(_bundle_texts()), ALICE.sign_status, _bundles_that_say, _check_bundle),
     "message": Use(tuple(_chat_texts()), ALICE.sign_status, _messages_with, _check_message),
     "envelope": Use(tuple(_frame_texts()), ALICE.sign_status, _behind, _check_envelope),
