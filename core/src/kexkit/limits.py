@@ -1,7 +1,7 @@
 """Every bound of this distribution: its name, its reason, its source. Each has a test at one less, itself, one more.
 
 A bound on what a peer may send is a promise about memory and time spent on strangers; a bound on what we send keeps us
-inside what others accept.
+inside what others accept. "negotiation 1.2" is that section of docs/protocols/negotiation.md.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def opening_bind(name: str, offer_digest: bytes) -> bytes:
 
 def hello_tag(name: str, offer_digest: bytes) -> bytes:
     """The tag of a frame that opens a session over `name` to the maker of this offer, where frames travel alone
-    (negotiation 2.2: the label is the one of Noise's first message)."""
+    (docs/protocols/noise-openings.md: the label is the one of Noise's first message)."""
     return tagged_digest(b"kexkit/noise hello/1", _lp8(_encoded(name)) + offer_digest)[: limits.BARE_TAG_BYTES]
 
 
