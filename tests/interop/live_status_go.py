@@ -11,7 +11,7 @@ from random import Random
 from threading import Timer
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from tests.interop.devices import Clock, Refused, Workshop
 
@@ -118,6 +118,16 @@ class LiveDevice:
         """Nothing is promised of it."""
 
 
+@define
+class LiveClock(Clock):
+    """Goes with the machine's, which is status-go's, and stays ahead by as much as it is put forward."""
+
+    ms: int = field(factory=lambda: time.time_ns() // 1_000_000)
+    begun: int = field(factory=time.monotonic_ns)
+
+    def now_ms(self) -> int:
+        return super().now_ms() + (time.monotonic_ns() - self.begun) // 1_000_000
+
+
 def live_workshop(seed: int) -> Workshop:
-    """At the present time, which is status-go's."""
-    return Workshop(Random(seed), Clock(time.time_ns() // 1_000_000))
+    return Workshop(Random(seed), LiveClock())
