@@ -11,6 +11,7 @@ from kexkit._transitions import State
 from kexkit._wire import offers as wire
 from kexkit._wire import topics
 from kexkit._wire.offers import Entry, Extension, OfferBody, hello_tag
+from kexkit._wire.protocol_message import ProtocolMessage
 from kexkit.api import Change, Envelope, Guarantee
 from kexkit.contact import ContactCode
 from kexkit.errors import (
@@ -152,6 +153,26 @@ def test_19_an_unknown_critical_extension_is_unsupported_and_the_person_not_bare
         with pytest.raises(OfferUnsupported):
             middle.adds("alice", "bob", with_offers(offer))
         assert not middle.knows("alice", "bob")
+
+
+def test_19_one_that_comes_in_a_message_binds_its_maker_who_is_bare_no_more() -> None:
+    with two() as middle:
+        middle.adds("alice", "bob", without_offers)
+        offer = signed_anew_raw(middle, lambda body: evolve(body, extensions=(Extension(0x8001, b""),)))
+        forged = offer[:-1] + bytes((offer[-1] ^ 1,))
+        for raw, causes in ((forged, set[str]()), (offer, {"OfferUnsupported"}), (offer, {"OfferUnsupported"})):
+            message = ProtocolMessage(installation=middle.bob.me.installation, offers=(raw,))
+            middle.deliver(middle.remade("bob", "alice", message), sender="bob")
+            assert {told.cause for told in middle.events("alice", NegotiationTrouble)} == causes
+        assert len(middle.events("alice", NegotiationTrouble)) == 1, "it is told once"
+        middle.hook = drop
+        middle.says("alice", "bob", "one")
+        assert not middle.begun("alice"), "nothing leaves over x3dh/1, which his bundle would allow"
+        assert "OfferMissing" in middle.causes("alice")
+        middle.heal()
+        middle.adds("alice", "bob")
+        middle.settle()
+        assert X3DH_NAME not in middle.begun("alice")
 
 
 def signed_anew_raw(middle: Middle, change: Callable[[OfferBody], OfferBody]) -> bytes:

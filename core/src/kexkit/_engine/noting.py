@@ -30,7 +30,7 @@ from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel
 from kexkit._negotiation import choose
 from kexkit._transitions import Cause, State
-from kexkit._wire.offers import OfferBody, SignedOffer, check_signature, read
+from kexkit._wire.offers import OfferBody, SignedOffer, check_signature, is_critical, read, read_any
 from kexkit.api import Advert, Device, Guarantee, KeyExchange
 from kexkit.contact import ContactCode
 from kexkit.errors import (
@@ -40,6 +40,7 @@ from kexkit.errors import (
     OfferEquivocation,
     OfferNotYetValid,
     OfferStale,
+    OfferUnsupported,
     Refusal,
     StaticChanged,
 )
@@ -79,16 +80,18 @@ def note_offers(
     moment: Moment,
     *,
     allowance: Allowance | None = None,
+    usable: bool = False,
 ) -> None:
     """A signed offer says which mechanisms a device speaks, best first, with their public bytes.
 
     One that does not verify refuses what it came with: an offer that is there and unusable never counts as absent. One
-    that is late, or early by a clock that is off, changes nothing, but a late one still tells that offers exist.
+    that is late, or early by a clock that is off, changes nothing, but a late one still tells that offers exist. So does
+    one that needs a newer kexkit, unless all must be `usable`: nothing begins with its maker as with one that makes none.
     """
     for raw in offers:
         if any(raw == device.offer for device in person.record.devices):
             continue  # it came again: nearly always
-        offer = read(raw, expected_identity=person.identity)
+        offer = (read if usable else read_any)(raw, expected_identity=person.identity)
         known = device_of(person, offer.body.installation)
         if known is not None and _is_old(known, offer):
             if allowance is not None and offer.body.seq < known.offer_seq:
@@ -99,11 +102,25 @@ def note_offers(
         check_signature(offer)
         device = ensure_device(person, offer.body.installation)
         if device is not None:
-            _note_offer(draft, person, device, offer, setting, moment)
+            note = _note_unusable if is_critical(offer.body) else _note_offer
+            note(draft, person, device, offer, setting, moment)
+
+
+def _note_unusable(
+    draft: Draft, person: Person, device: records.PeerDevice, offer: SignedOffer, setting: Setting, moment: Moment
+) -> None:
+    """It binds its maker all the same: what it says is not known, so texts wait until there is one that we can read."""
+    pin(device, offer.body.seq, moment, signed=True)
+    person.changed = True
+    refusal = OfferUnsupported("A device's offer has a critical extension that is not known here.")
+    told = NegotiationTrouble(person.identity, device.installation, "", type(refusal).__name__, str(refusal))
+    draft.events.append(told)
 
 
 def _is_old(device: records.PeerDevice, offer: SignedOffer) -> bool:
     """Older than what we have, or the same again."""
+    if is_critical(offer.body) and offer.body.seq <= device.proven:
+        return True
     if offer.body.seq == device.offer_seq:
         return offer.digest == device.offer_digest or bool(device.conflict)
     return offer.body.seq < device.offer_seq
@@ -280,7 +297,7 @@ def meet(code: ContactCode, name: str, setting: Setting, moment: Moment, keys: T
     draft = Draft()
     person = yield from load_person(draft, code.identity)
     note_bundles(draft, person, code.bundles, Device(code.identity, ""), setting, moment)
-    note_offers(draft, person, code.offers, setting, moment)
+    note_offers(draft, person, code.offers, setting, moment, usable=True)
     for known in code.pins:  # it says that an offer exists: without it nothing is sent to that device
         pinned = ensure_device(person, known.installation, hinted=True)
         if pinned is not None:

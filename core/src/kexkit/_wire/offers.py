@@ -276,6 +276,19 @@ def _check_relations(body: OfferBody) -> None:
 def read(raw: bytes, *, expected_identity: bytes) -> SignedOffer:
     """Everything that is cheap and does not depend on the time; the signature is **not** checked yet. `check_signature`
     does, after what only the caller can compare (the highest sequence number seen, a token bucket)."""
+    offer = read_any(raw, expected_identity=expected_identity)
+    if is_critical(offer.body):
+        raise OfferUnsupported("An offer has a critical extension that is not known here.")
+    return offer
+
+
+def is_critical(body: OfferBody) -> bool:
+    """It says something without which it must not be used, and which nobody here knows."""
+    return any(extension.type & _CRITICAL for extension in body.extensions)
+
+
+def read_any(raw: bytes, *, expected_identity: bytes) -> SignedOffer:
+    """`read`, of one that may be critical: unusable, but evidence that its maker makes offers."""
     if len(raw) > limits.OFFER_BYTES:
         raise OfferTooLarge(f"An offer has more than {limits.OFFER_BYTES} bytes.")
     if len(raw) <= _SIGNATURE:
@@ -283,8 +296,6 @@ def read(raw: bytes, *, expected_identity: bytes) -> SignedOffer:
     body = _Reader(raw[:-_SIGNATURE]).body()
     if body.identity != expected_identity:
         raise OfferForeign
-    if any(extension.type & _CRITICAL for extension in body.extensions):
-        raise OfferUnsupported("An offer has a critical extension that is not known here.")
     return SignedOffer(body, digest(raw[:-_SIGNATURE]), raw)
 
 
