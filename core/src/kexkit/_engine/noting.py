@@ -85,8 +85,8 @@ def note_offers(
     """A signed offer says which mechanisms a device speaks, best first, with their public bytes.
 
     One that does not verify refuses what it came with: an offer that is there and unusable never counts as absent. One
-    that is late, or early by a clock that is off, changes nothing, but a late one still tells that offers exist. So does
-    one that needs a newer kexkit, unless all must be `usable`: nothing begins with its maker as with one that makes none.
+    that is late, or early by a clock that is off, changes nothing, but a late one still tells that offers exist. So
+    does one that needs a newer kexkit, unless all must be `usable`: its maker is not taken for one that makes none.
     """
     for raw in offers:
         if any(raw == device.offer for device in person.record.devices):
