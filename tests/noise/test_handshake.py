@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kexkit.errors import InvalidInput, KexkitError, Limit, Malformed, StoreCorrupt, StoreNewer
 from kexkit_noise import _noise, limits
 from kexkit_noise._noise import Handshake, Keys, Pattern, key_pair
+from kexkit_noise.patterns import HELD
 
 from tests.noise.handshake_pairs import PAYLOADS, begin, finished, keys, pair, places, read, secret, tag, write
 
@@ -112,6 +113,14 @@ def test_a_finished_handshake_holds_no_private_key(pattern: Pattern) -> None:
             assert secret(name) not in stored
         assert side._s is None
         assert side._e.private is None
+
+
+@EVERY
+def test_a_secret_that_no_later_message_needs_is_gone_from_the_value_too(pattern: Pattern) -> None:
+    for place in places(pattern):
+        for after in (place.message.state, read(place.reader, place.message).state):
+            assert after._psk == b""
+            assert bool(after._k) == ("k" in HELD[pattern, after.initiator, after.step])
 
 
 @EVERY

@@ -52,3 +52,10 @@ def test_a_release_that_keeps_the_vector_elsewhere_takes_the_long_one(monkeypatc
 def test_a_short_way_that_gives_something_else_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cipher, "_by_cipher", lambda key, vector, data: data + b"!")
     assert cipher._quicker() is cipher._by_cipher
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_a_vector_of_another_length_seals_nothing(size: int) -> None:
+    """The short way would not see it."""
+    with pytest.raises(ValueError, match="16 bytes"):
+        cipher.seal(bytes(32), bytes(size), b"body", b"header")
