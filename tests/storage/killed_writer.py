@@ -1,7 +1,8 @@
 """A process that forks writers one after another, so that a test can kill hundreds of them in a few seconds.
 
 Each writer opens the store, finds the last number, and goes on counting: two rows at a time, told on the output once
-apply() has returned. Before each it waits for a line on its input, and says the writer's process id.
+apply() has returned. Before each it waits for a line on its input, and the writer says its process id first of all:
+said by its parent, it could come after all else, and whoever reads would never kill it, or a process called 0.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def main(path: str) -> None:
     while sys.stdin.readline():
         writer = os.fork()
         if not writer:
+            say(f"writer {os.getpid()}")
             count(path)
             os._exit(0)
-        say(f"writer {writer}")
         os.waitpid(writer, 0)
         say("ended")
 

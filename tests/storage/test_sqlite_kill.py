@@ -41,6 +41,7 @@ def test_hundreds_of_killed_writers_lose_nothing_and_halve_nothing(tmp_path: Pat
                     assert said == "ended\n", line
                     break
                 if told == after:
+                    assert writer, "it did not say who it is: 0 would be all of us"
                     time.sleep(chance.random() * (0.01 if told < 0 else 0.0005))
                     os.kill(writer, signal.SIGKILL)
                     after = -2
