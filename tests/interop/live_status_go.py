@@ -63,6 +63,13 @@ class LiveStatusGo:
         number = self.ask("new", secret=secret.hex(), installation=installation)["device"]
         return LiveDevice(self, number, workshop.public(secret), installation)
 
+    def unwrap(self, payload: bytes) -> tuple[bytes, ...] | None:
+        """The texts in a payload of data sync; None: it is no such payload, but a bare text."""
+        try:
+            return tuple(bytes.fromhex(body) for body in self.ask("unwrap", bytes=payload.hex())["bodies"])
+        except LiveError:
+            return None
+
     def confirming_device(self, workshop: Workshop, secret: bytes) -> LiveDevice:
         made = self.device(workshop, secret)
         made.forgets_used_keys = True

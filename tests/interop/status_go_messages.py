@@ -38,7 +38,8 @@ def unwrap(payload: bytes) -> tuple[bytes, ...]:
     fields = _parsed(payload)
     if fields is None:
         return (payload,)
-    return tuple(last(read(message), _BODY) for message in _elements(fields, _MESSAGES)) or (payload,)
+    bodies = [_elements(read(message), _BODY) for message in _elements(fields, _MESSAGES)]
+    return tuple(body[-1] if body else b"" for body in bodies) or (payload,)
 
 
 def _parsed(payload: bytes) -> dict[int, list[int | bytes]] | None:

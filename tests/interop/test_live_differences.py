@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kexkit.errors import Forged, Malformed, Refusal
 
-from tests.interop import status_go_ratchet
+from tests.interop import status_go_messages, status_go_ratchet
 from tests.interop.conversations import DAY_MS
 from tests.interop.devices import Refused, StatusGoDevice, Workshop
 from tests.interop.live_status_go import LiveStatusGo, live_workshop
@@ -50,6 +50,29 @@ def test_the_oracle_does_what_the_real_one_does_for_long(status_go: LiveStatusGo
     random = Random(seed)
     acts = [(random.choice(KINDS), random.randrange(2**16), random.randrange(2**16)) for _ in range(120)]
     both_see_the_same(status_go, acts, random.choice((1, 2, 2, 4)))
+
+
+PARTS: Final = st.lists(
+    st.tuples(
+        st.sampled_from([5001, 5002, 5003, 5004, 5005, 6003, 20055]), st.binary(max_size=9) | st.integers(1, 300)
+    ),
+    max_size=4,
+)
+MESSAGES: Final = PARTS.map(lambda parts: write((6003, b"body"), *parts))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    payload=st.binary(max_size=30)
+    | st.builds(lambda parts, one: write(*parts, (5004, one)), PARTS, MESSAGES)
+    | MESSAGES
+)
+def test_the_oracle_tells_data_sync_from_bare_texts_as_the_real_one_does(
+    status_go: LiveStatusGo, payload: bytes
+) -> None:
+    real = status_go.unwrap(payload)
+    assert status_go_messages.is_payload(payload) is (real is not None)
+    assert status_go_messages.unwrap(payload) == (real or (payload,))
 
 
 # --- what is changed on the way --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kexkit._wire import offers
+from kexkit._wire import mvds, offers
 from kexkit._wire.offers import Entry, OfferBody
 from kexkit._wire.protocol_message import Frame, encode, parse
 from kexkit.hazmat import SecurityLayer
@@ -278,6 +278,18 @@ def test_status_go_passes_over_offers_and_frames(status_go: LiveStatusGo, kind: 
     assert {20055, 20056} <= set(read(message))
     assert pair.theirs.receive(pair.ours.identity, message) == b"text"
     passes(pair.theirs, pair.ours)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+@pytest.mark.parametrize("confirm", [b"", b"confirmation" * 300], ids=["alone", "with a confirmation"])
+def test_status_go_takes_texts_out_of_data_sync_whatever_is_beside_them(
+    status_go: LiveStatusGo, count: int, confirm: bytes
+) -> None:
+    texts = tuple(b"text %d" % number for number in range(count))
+    if texts or confirm:
+        raw = mvds.wrap(texts, group=bytes(32), timestamp=1_760_000_000, confirm=confirm)
+        assert status_go.unwrap(raw) == (texts or None)
+        assert (20055 in read(raw)) is bool(confirm)
 
 
 def test_a_communitys_key_beside_a_text_is_passed_over_and_what_it_seals_is_refused(status_go: LiveStatusGo) -> None:

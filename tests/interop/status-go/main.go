@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/status-im/status-go/eth-node/crypto"
+	"github.com/status-im/status-go/protocol/datasync"
 	"github.com/status-im/status-go/protocol/encryption"
 )
 
@@ -46,10 +47,11 @@ type request struct {
 }
 
 type answer struct {
-	Device  int     `json:"device"`
-	Bytes   string  `json:"bytes"`
-	Seconds float64 `json:"seconds"`
-	Error   string  `json:"error,omitempty"`
+	Device  int      `json:"device"`
+	Bytes   string   `json:"bytes"`
+	Bodies  []string `json:"bodies"`
+	Seconds float64  `json:"seconds"`
+	Error   string   `json:"error,omitempty"`
 }
 
 type workshop struct {
@@ -182,6 +184,19 @@ func (d *device) handle(sender *ecdsa.PublicKey, raw []byte, confirm bool) ([]by
 	return opened.DecryptedMessage, nil
 }
 
+// unwrap takes the texts out of a payload of data sync.
+func unwrap(payload []byte) ([]string, error) {
+	found, err := datasync.New(nil, nil, false, zap.NewNop()).Unwrap(nil, payload)
+	if err != nil {
+		return nil, err
+	}
+	bodies := []string{}
+	for _, message := range found.Messages {
+		bodies = append(bodies, hex.EncodeToString(message.Body))
+	}
+	return bodies, nil
+}
+
 // age makes the device's own prekeys older: its clock is the machine's.
 func (d *device) age(ms int64) error {
 	_, err := d.db.Exec("UPDATE bundles SET timestamp = timestamp - ? WHERE private_key IS NOT NULL", ms*1_000_000)
@@ -226,6 +241,10 @@ func (w *workshop) answer(asked request) (given answer, err error) {
 			return given, err
 		}
 		given.Device, err = w.make(secret, asked.Installation)
+		return given, err
+	}
+	if asked.Op == "unwrap" {
+		given.Bodies, err = unwrap(raw)
 		return given, err
 	}
 	var person *ecdsa.PublicKey
