@@ -17,7 +17,7 @@ from kexkit._shell.transmitter import Transmitter
 from kexkit._shell.writer import Writer
 from kexkit.api import Arrival, Change, Envelope, Key
 from kexkit.errors import Conflict, TransportError
-from kexkit.events import Delivery
+from kexkit.events import Delivery, TextReceived
 from kexkit.limits import (
     BACKOFF_FIRST_S,
     BACKOFF_LAST_S,
@@ -35,7 +35,7 @@ from kexkit.limits import (
 from kexkit.testing import MemoryStore
 from kexkit_psk.exchange import Psk
 
-from tests.engine.nodes import PATIENCE, so_many, told, two_nodes
+from tests.engine.nodes import PATIENCE, flushed, so_many, told, two_nodes
 
 AROUND = pytest.mark.parametrize("beyond", [-1, 0, 1])
 
@@ -202,25 +202,93 @@ async def nothing(envelope: Envelope) -> None:
 async def test_what_fails_is_tried_again_sooner_first_and_never_later_than_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        await anyio.lowlevel.checkpoint()
-
-    monkeypatch.setattr(transmitter.anyio, "sleep", sleep)
-    store, transport = MemoryStore(), Deaf(fails=True)
+    ratio = BACKOFF_LAST_S / BACKOFF_FIRST_S
+    monkeypatch.setattr(transmitter, "BACKOFF_FIRST_S", 0.001)
+    monkeypatch.setattr(transmitter, "BACKOFF_LAST_S", 0.001 * ratio)
+    store, transport, trouble = MemoryStore(), Deaf(fails=True), list[TransportTrouble]()
     await with_backlog(store, 1)
-    sender = made(store, transport, [], [])
+    sender = made(store, transport, [], trouble)
     await sender.load_backlog()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(sender.run, tasks)
-        while len(waits) < 12:
-            await anyio.lowlevel.checkpoint()
+        with anyio.fail_after(PATIENCE):
+            while len(trouble) < 10:
+                await anyio.sleep(0.001)
         tasks.cancel_scope.cancel()
-    assert waits[0] == BACKOFF_FIRST_S
-    assert waits[1] == 2 * BACKOFF_FIRST_S
-    assert max(waits) == BACKOFF_LAST_S
+    waits = [one.retry_in * 1000 for one in trouble]
+    assert waits[:2] == [1, 2]
+    assert max(waits) == ratio
+
+
+@pytest.mark.anyio
+async def test_what_failed_together_goes_as_soon_as_one_gets_through() -> None:
+    """Else an outage of a second kept the last of a dozen texts for minutes."""
+    store, transport, had = MemoryStore(), Deaf(fails=True), list[Key]()
+    await with_backlog(store, 3 * PUBLISH_WINDOW)
+    trouble: list[TransportTrouble] = []
+    sender = made(store, transport, had, trouble)
+    await sender.load_backlog()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sender.run, tasks)
+        with anyio.fail_after(PATIENCE):
+            while len(trouble) < 3 * PUBLISH_WINDOW:
+                await anyio.sleep(0.001)
+        assert max(one.retry_in for one in trouble) == BACKOFF_LAST_S
+        transport.fails = False
+        with anyio.fail_after(10 * BACKOFF_FIRST_S):
+            while len(had) < 3 * PUBLISH_WINDOW:
+                await anyio.sleep(0.001)
+        tasks.cancel_scope.cancel()
+
+
+class Shaky(Deaf):
+    """Whose arrivals break off when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaks = anyio.Event()
+
+    async def arrivals(self) -> AsyncIterator[Arrival]:
+        await self.breaks.wait()
+        raise TransportError
+        yield  # it makes this a generator
+
+
+@pytest.mark.anyio
+async def test_a_transport_that_was_well_for_long_is_read_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a node that has been open for months waits a minute after each outage, however short."""
+    monkeypatch.setattr(runtime, "BACKOFF_FIRST_S", 0.01)
+    monkeypatch.setattr(runtime, "BACKOFF_LAST_S", 0.08)
+    shaky, waits = Shaky(), list[float]()
+    async with open_node(MemoryStore(), shaky, [Psk(bytes(32))]) as node:
+        shaky.breaks.set()
+        with anyio.fail_after(PATIENCE):
+            async for event in node.events():
+                waits += [event.retry_in] if isinstance(event, TransportTrouble) else []
+                if len(waits) == 5:
+                    shaky.breaks = anyio.Event()
+                    await anyio.sleep(0.3)
+                    shaky.breaks.set()
+                if len(waits) == 7:
+                    break
+    assert waits[:5] == [0.01, 0.02, 0.04, 0.08, 0.08]
+    assert 0.01 in waits[5:]
+
+
+@pytest.mark.anyio
+async def test_events_that_are_told_once_keep_no_text_from_its_reader_however_many_come() -> None:
+    async with two_nodes() as pair:
+        await pair.greet()
+        await pair.alice.send(pair.bob_for_alice, "among them")
+        await flushed(pair.alice)
+        read = 0
+        with anyio.fail_after(PATIENCE):
+            async for event in pair.bob.events():
+                pair.bob._runtime.inbox.note(TransportTrouble("and another", 0.0))
+                if isinstance(event, TextReceived) and event.text == "among them":
+                    break
+                read += 1
+        assert read < 4 * INBOX_PAGE
 
 
 @pytest.mark.anyio

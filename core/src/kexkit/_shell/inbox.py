@@ -103,6 +103,8 @@ class Reader:
         self._inbox = inbox
         self._position = b""
         self._page: deque[tuple[Key, Versioned]] = deque()
+        self._told = 0
+        """told-once events since it was last looked for a durable one"""
 
     def __aiter__(self) -> Reader:
         return self
@@ -110,13 +112,16 @@ class Reader:
     async def __anext__(self) -> Event:
         inbox = self._inbox
         while inbox.is_current(self):
-            told = inbox.next_told_once()
+            told = inbox.next_told_once() if self._told < INBOX_PAGE else None
             if told is not None:
+                self._told += 1  # durable ones have a turn then, or who makes others come for ever kept texts from us
                 return told
+            turn, self._told = self._told >= INBOX_PAGE, 0
             if not self._page:
                 self._page.extend(await inbox.page(self._position))
             if not self._page:
-                await inbox.news()
+                if not turn:
+                    await inbox.news()
                 continue
             key, row = self._page[0]
             event = await inbox.read(key, row)

@@ -351,16 +351,19 @@ class Runtime:
         return True
 
     async def _persist(self, call: Callable[[], Any]) -> None:
-        """Call until the transport does it, and the store does."""
+        """Call until the transport does it, and the store does. After a long calm the waits begin short again."""
         wait = BACKOFF_FIRST_S
         while True:
+            begun = anyio.current_time()
             try:
                 await call()
                 return
-            except (TransportError, StorageError) as failed:
-                self._tell(TransportTrouble(str(failed), wait))
-            except Exception as foreign:
-                self._tell(TransportTrouble(str(foreign_failure(foreign)), wait))
+            except Exception as error:
+                ours = isinstance(error, (TransportError, StorageError))
+                failed = error if ours else foreign_failure(error)
+            if anyio.current_time() - begun > BACKOFF_LAST_S:
+                wait = BACKOFF_FIRST_S
+            self._tell(TransportTrouble(str(failed), wait))
             await anyio.sleep(wait)
             wait = min(wait * 2, BACKOFF_LAST_S)
 

@@ -46,6 +46,9 @@ class Transmitter:
         self._bell = anyio.Event()
         self._recent: Recent[bytes, bool] = Recent(RECENT_ENVELOPES)
         self._backoff = BACKOFF_FIRST_S
+        self._through = anyio.Event()
+        self._failed = 0
+        """how many wait to be tried again"""
         self._looks = 0
         """how often it was asked to look again and has not done it yet"""
 
@@ -120,6 +123,8 @@ class Transmitter:
             return
         else:
             self._backoff = BACKOFF_FIRST_S
+            if self._failed:  # they need not wait any longer for what has come back
+                self._through.set()
             self._stored(key)
         self._busy.pop(key, None)
         window.release()
@@ -128,7 +133,20 @@ class Transmitter:
         wait = self._backoff
         self._backoff = min(self._backoff * 2, BACKOFF_LAST_S)
         self._trouble(TransportTrouble(str(failed), wait))
-        await anyio.sleep(wait)
+        await self._wait(wait)
         self._busy.pop(item.key, None)
         self._queue.append(item)
         self._bell.set()
+
+    async def _wait(self, seconds: float) -> None:
+        """Cut short, but not to nothing, when something gets through."""
+        if self._through.is_set():
+            self._through = anyio.Event()
+        through = self._through
+        self._failed += 1
+        try:
+            await anyio.sleep(BACKOFF_FIRST_S)
+            with anyio.move_on_after(seconds - BACKOFF_FIRST_S):
+                await through.wait()
+        finally:
+            self._failed -= 1
