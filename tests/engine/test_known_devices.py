@@ -460,3 +460,17 @@ def test_a_device_that_is_left_out_is_listed_with_its_reason() -> None:
         assert "gives less than before" in known[laptop].reason
         assert (known[laptop].in_use, known[laptop].withdrawn) == ("", False)
         assert known[world.bob.me.installation].skipped is None
+
+
+def test_a_device_whose_handshake_is_under_way_is_listed_as_what_texts_wait_for() -> None:
+    with meeting(19, ONLY_BARE, ONLY_BARE) as world:
+        world.introduce()
+        bob = world.bob.me
+        assert devices(world, bob.identity)[bob.installation].reason == ""
+        world.send("alice", "bob")
+        world.leave("alice")
+        waiting = devices(world, bob.identity)[bob.installation]
+        assert (waiting.reason, waiting.skipped, waiting.in_use) == ("the handshake is under way", None, "")
+        world.until_rest()
+        ready = devices(world, bob.identity)[bob.installation]
+        assert (ready.reason, ready.in_use) == ("", BARE_NAME)

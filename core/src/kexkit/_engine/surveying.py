@@ -9,6 +9,7 @@ from kexkit import _transitions as transitions
 from kexkit._engine.negotiating import chosen, is_held_by_a_code, may_begin, offered_by
 from kexkit._engine.peers import Person, advert_of, is_withdrawn, load_person, sealing_order, targets
 from kexkit._engine.requests import Draft, Flow, Moment
+from kexkit._engine.sealing import UNDER_WAY
 from kexkit._engine.setting import Setting
 from kexkit._engine.skipping import BEYOND, why
 from kexkit._negotiation import FLOOR
@@ -29,6 +30,7 @@ class KnownDevice:
     skipped: Skip | None
     """why texts leave it out, or wait where there is no other"""
     reason: str
+    """in words; without `skipped`: what texts to it wait for"""
     signed: bool
     """an offer signed with the person's key says that it makes offers. It is never taken for one that makes none,
     whatever the network holds back"""
@@ -73,6 +75,8 @@ def _left_out(device: records.PeerDevice, meant: bool, setting: Setting, moment:
         exchange = chosen(device, setting)
     except (LocalError, Refusal) as problem:
         return why(device, problem), str(problem)
+    if any(ref.mechanism == exchange.name and State(ref.state) is State.OPENING for ref in device.sessions):
+        return None, UNDER_WAY
     try:
         may_begin(device, exchange, setting, moment)
     except (LocalError, Refusal) as problem:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kexkit import Contact, Guarantee, Policy, Publish
 from kexkit.api import Carriage, KeyExchange
-from kexkit.errors import NoCommonMechanism
+from kexkit.errors import MechanismMissing, NoCommonMechanism
 
 
 def offered(exchanges: Sequence[KeyExchange], policy: Policy) -> tuple[str, ...]:
@@ -30,11 +30,18 @@ def check_common(contact: Contact, exchanges: Sequence[KeyExchange], policy: Pol
     if not contact.mechanisms or common(contact, exchanges, policy):
         return
     ours = ", ".join(offered(exchanges, policy)) or "none"
-    weak = [one.name for one in exchanges if one.name in contact.mechanisms and policy.allows(one.name)]
-    advice = "Nothing was sent. Enable a plugin for one of them with --plugins."
-    if weak:
-        advice = f"Nothing was sent. {weak[0]} gives no forward secrecy: --without-forward-secrecy allows it."
-    raise NoCommonMechanism(f"{name} offers {', '.join(contact.mechanisms)}; allowed here: {ours}.", advice=advice)
+    told = f"{name} offers {', '.join(contact.mechanisms)}; allowed here: {ours}."
+    loaded = [one for one in exchanges if one.name in contact.mechanisms]
+    if not loaded:
+        raise MechanismMissing(told, advice="Nothing was sent. Enable a plugin for one of them with --plugins.")
+    weak = [one for one in loaded if policy.allows(one.name)]
+    if not weak:
+        advice = "Nothing was sent. This profile's settings forbid what is loaded of it: see its config.toml."
+    elif (missing := policy.require & ~weak[0].guarantees) == Guarantee.FORWARD_SECRECY:
+        advice = f"Nothing was sent. {weak[0].name} gives no forward secrecy: --without-forward-secrecy allows it."
+    else:
+        advice = f"Nothing was sent. What {weak[0].name} does not give is demanded here: {in_words(missing)}."
+    raise NoCommonMechanism(told, advice=advice)
 
 
 def family(name: str) -> str:
