@@ -107,3 +107,17 @@ def test_an_encoding_that_knows_no_marks_gets_ascii(invoke: Invoke) -> None:
         done = subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=60, check=True, env=env)
         done.stdout.decode("ascii")
         assert done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk that is always there is Linux's")
+@pytest.mark.parametrize("arguments", [["whoami"], ["whoami", "--json"], ["history", "nobody"]])
+def test_output_that_cannot_be_written_is_said_and_is_no_bug(invoke: Invoke, arguments: list[str]) -> None:
+    invoke("init")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == (1 if arguments[0] == "whoami" else 3)
+    said = done.stderr.decode()
+    assert "bug" not in said
+    assert "Exception ignored" not in said
+    if arguments[0] == "whoami":
+        assert said == "kexkit: What is printed cannot be written: No space left on device.\n"

@@ -247,3 +247,27 @@ def test_consent_names_somebody_and_something(invoke: Invoke, codes: dict[str, s
     assert invoke("consent", "carol", "again").code == 3
     assert invoke("consent", "bob", "everything").code == 2
     assert invoke("consent", "bob", "release").out == "No text of bob was kept back.\n"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 500, -1])
+@pytest.mark.parametrize("form", [[], ["--compact"]])
+def test_half_a_code_is_said_to_be_half_of_one(invoke: Invoke, form: list[str], kept: int) -> None:
+    invoke("init")
+    invoke("--profile", "ann", "init")
+    ran = invoke("add", invoke("--profile", "ann", "contact", *form).out.strip()[:kept])
+    assert ran.code == 2
+    assert "Copy it again, from its first character to its last." in ran.err
+    assert "JSON" not in ran.err
+
+
+@pytest.mark.parametrize(("columns", "drawn"), [(200, True), (20, False)])
+def test_a_code_is_not_drawn_where_its_rows_would_be_broken(
+    invoke: Invoke, columns: int, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("init")
+    monkeypatch.setattr("kexkit_cli.commands.profile.columns", lambda: columns)
+    ran = invoke("contact", "--qr")
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1].startswith("KEXKIT:")
+    assert ("█" in ran.out) == drawn
+    assert ("this terminal has 20" in ran.err) != drawn

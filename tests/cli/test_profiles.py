@@ -212,6 +212,7 @@ def test_a_profile_keeps_the_plugins_and_the_relay_that_it_was_made_with(invoke:
     invoke("--plugins", "x3dh,sqlite,relay", "--relay", 'ws://127.0.0.1:1/"', "init")
     told = invoke("whoami", "--json").json
     assert (told["mechanisms"], told["url"]) == (["x3dh/1"], 'ws://127.0.0.1:1/"')
+    assert invoke("--profile", "other", "--relay", "ws://a\n", "init").code == 2
     assert invoke("--profile", "other", "init").code == 0
     assert "noise-xk1/1" in invoke("--profile", "other", "whoami", "--json").json["mechanisms"]
 

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from kexkit import limits, secp256k1
 from kexkit._pb.status import bundle_pb2 as pb
 from kexkit._wire import contact_qr
-from kexkit._wire.contact_qr import Pin
+from kexkit._wire.contact_qr import COPY_AGAIN, Pin
 from kexkit.errors import InvalidInput, Limit, Malformed
 
 _OFFERS_KEY: Final = "kexkit_offers"
@@ -123,7 +123,7 @@ def _multibase_identity(text: str) -> bytes:
             raise Malformed("A contact code has a character that base 58 has not.")
         number = number * 58 + digit
     if len(text) != 49:
-        raise Malformed("A contact code in base 58 has the wrong length.")
+        raise Malformed("A contact code in base 58 has the wrong length.", advice=COPY_AGAIN)
     raw = number.to_bytes(35, "big")  # 48 digits that begin with our prefix are always below 2**280
     if not raw.startswith(_MULTICODEC):
         raise Malformed("A contact code in base 58 is of another kind of key.")
@@ -172,7 +172,7 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise Malformed("A contact code is not in base64, nor a public key.") from None
+        raise Malformed("This is no contact code, nor a public key.", advice=COPY_AGAIN) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         document = json.loads(raw.decode(), object_pairs_hook=_unique)
         json.dumps(document, ensure_ascii=False).encode()  # escapes may spell half a character: protobuf crashes on it
     except (ValueError, RecursionError):
-        raise Malformed("A contact code does not hold JSON.") from None
+        raise Malformed("This is no contact code, or not a whole one.", advice=COPY_AGAIN) from None
     if not isinstance(document, dict):
         raise Malformed("A contact code does not hold a JSON object.")
     return document

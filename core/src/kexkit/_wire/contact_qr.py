@@ -21,6 +21,7 @@ from kexkit import limits
 from kexkit.errors import InvalidInput, Limit, Malformed
 from kexkit.identity import tagged_digest
 
+COPY_AGAIN: Final = "Copy it again, from its first character to its last."
 PREFIX: Final = "KEXKIT:"
 _FORMAT: Final = 1
 _CHECK: Final = 4
@@ -100,12 +101,12 @@ def parse(text: str) -> Parts:
     try:
         raw = base64.b32decode(letters + "=" * (-len(letters) % 8))
     except (binascii.Error, ValueError):
-        raise Malformed("A QR contact code is not in base32.") from None
+        raise Malformed("This is no QR contact code, or not a whole one.", advice=COPY_AGAIN) from None
     if base64.b32encode(raw).decode().rstrip("=") != letters:
-        raise Malformed("A QR contact code is not in canonical base32.")
+        raise Malformed("A QR contact code is not in canonical base32.", advice=COPY_AGAIN)
     body, check = raw[:-_CHECK], raw[-_CHECK:]
     if _check(body) != check:
-        raise Malformed("A QR contact code is incomplete or mistyped.")
+        raise Malformed("A QR contact code is incomplete or mistyped.", advice=COPY_AGAIN)
     return _Reader(body).parts()
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from kexkit_cli.exits import OutputLost
 from kexkit_cli.invocation import Invocation
 from kexkit_cli.safe_text import safe
 
@@ -26,6 +27,14 @@ def wants_colour(stream: TextIO) -> bool:
 def speaks_unicode(stream: TextIO) -> bool:
     """Whether marks beyond ASCII can be shown."""
     return (stream.encoding or "ascii").lower().replace("-", "") in ("utf8", "utf16", "utf32", "utf8sig")
+
+
+def columns() -> int | None:
+    """Of the terminal that stdout is; None: it is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 class Console:
@@ -56,8 +65,13 @@ class Console:
 
     def raw(self, text: str) -> None:
         """What is safe and styled already."""
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputLost(f"What is printed cannot be written: {error.strerror or error}.") from None
 
     def tell(self, result: Mapping[str, Any]) -> None:
         """The result for programs: one object on one line, in ASCII, so that no control character is ever raw."""

@@ -85,6 +85,10 @@ class LinesNotSent(LocalError):
     """Some lines were no texts that can be sent."""
 
 
+class OutputLost(LocalError):
+    """What is printed cannot be written: a full disk, or a device that failed."""
+
+
 class MessageUnreadable(PeerError):
     """A message came that could not be decrypted."""
 

@@ -12,7 +12,7 @@ import click
 from kexkit.errors import KexkitError
 
 from kexkit_cli.console import Console
-from kexkit_cli.exits import Exit, exit_of
+from kexkit_cli.exits import Exit, OutputLost, exit_of
 from kexkit_cli.invocation import Invocation
 
 
@@ -24,6 +24,8 @@ def explained(error: BaseException, invocation: Invocation, *, debug: bool) -> i
         traceback.print_exception(error)
     if isinstance(error, BrokenPipeError):
         return _nobody_reads()
+    if isinstance(error, OutputLost):
+        _nobody_reads()
     console = Console(invocation)
     if isinstance(error, click.ClickException):
         return _usage(error, console)

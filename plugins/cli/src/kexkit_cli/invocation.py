@@ -33,6 +33,11 @@ class Invocation:
         return self._profile or os.environ.get("KEXKIT_PROFILE") or DEFAULT_PROFILE
 
     @property
+    def ourselves(self) -> str:
+        """How a command that we advise begins, so that it can be typed as it stands: 'kexkit --profile ann'."""
+        return "kexkit" if self.profile == DEFAULT_PROFILE else f"kexkit --profile {self.profile}"
+
+    @property
     def relay_given(self) -> str | None:
         """On this command line."""
         return self._relay
@@ -50,6 +55,11 @@ class Invocation:
             return None
         return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
+    @property
+    def plugins_given(self) -> tuple[str, ...] | None:
+        """On this command line."""
+        return self.plugins if self._plugins is not None else None
+
     def note(self, name: str, value: Any) -> None:
         """An option that was not given says nothing."""
         if name in ("json", "quiet", "verbose"):
@@ -61,6 +71,12 @@ class Invocation:
 def of(context: click.Context) -> Invocation:
     found: Invocation = context.find_root().ensure_object(Invocation)
     return found
+
+
+def ourselves() -> str:
+    """`Invocation.ourselves` of the command that is running."""
+    context = click.get_current_context(silent=True)
+    return of(context).ourselves if context is not None else "kexkit"
 
 
 def _noted(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -110,4 +126,4 @@ class Group(click.Group):
         self.params += shared_options(shown=_SHOWN_WITH_COMMANDS)
 
 
-__all__ = ["DEFAULT_PLUGINS", "DEFAULT_PROFILE", "Command", "Group", "Invocation", "of", "shared_options"]
+__all__ = ["DEFAULT_PLUGINS", "DEFAULT_PROFILE", "Command", "Group", "Invocation", "of", "ourselves", "shared_options"]

@@ -7,7 +7,7 @@ import re
 from kexkit import Contact, Node, parse_contact_code
 from kexkit.errors import InvalidInput, Refusal, UnknownPeer
 
-from kexkit_cli.invocation import DEFAULT_PROFILE, Invocation
+from kexkit_cli.invocation import Invocation, ourselves
 from kexkit_cli.safe_text import safe
 
 SHORT = 10
@@ -34,9 +34,8 @@ def worth_of(contact: Contact) -> str:
 
 def consenting(invocation: Invocation, contact: Contact) -> str:
     """The command that consents for them, with '{}' for what."""
-    profile = "" if invocation.profile == DEFAULT_PROFILE else f" --profile {invocation.profile}"
     who = contact.name if _WORD.fullmatch(contact.name) else short(contact.identity)
-    return f"kexkit{profile} consent {who} {{}}"
+    return f"{invocation.ourselves} consent {who} {{}}"
 
 
 async def find(node: Node, wanted: str) -> Contact:
@@ -55,7 +54,7 @@ async def find(node: Node, wanted: str) -> Contact:
     if not found:
         raise UnknownPeer(
             f"Nobody here is called {safe(wanted)[:80]!r}, and nobody's identity begins so.",
-            advice="See: kexkit contacts; add people with: kexkit add CODE --name NAME",
+            advice=f"See: {ourselves()} contacts; add people with: {ourselves()} add CODE --name NAME",
         )
     return _the_only(found, wanted)
 

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from kexkit.errors import InvalidInput
 
 from kexkit_cli.exits import NoSuchProfile, ProfileUnusable
-from kexkit_cli.invocation import DEFAULT_PLUGINS, Invocation
+from kexkit_cli.invocation import DEFAULT_PLUGINS, Invocation, ourselves
 from kexkit_cli.limits import NAME_CHARACTERS
 from kexkit_cli.places import CONFIG_NAME, data_folder, profile_folder
 
@@ -83,7 +83,7 @@ def the_profile(invocation: Invocation) -> Profile:
         name = invocation.profile
         raise NoSuchProfile(
             f"There is no profile {name!r} in {data_folder()}.",
-            advice=f"Make it with: kexkit --profile {name} init" if name != "default" else "Make it with: kexkit init",
+            advice=f"Make it with: {ourselves()} init",
         )
     return Profile(invocation.profile, folder, parse_config(text, str(folder)))
 
@@ -108,11 +108,16 @@ def make_profile(invocation: Invocation) -> Path:
     return folder
 
 
-def write_config(folder: Path, name: str, identity: bytes, publish: str | None = None) -> None:
+def write_config(folder: Path, identity: bytes, config: Config) -> None:
     """What makes the folder a profile, whole or not at all."""
-    text = _TEMPLATE.format(name=_quoted(name), identity=identity.hex())
-    if publish is not None:
-        text = text.replace('# publish = "advertise"  ', f'publish = "{publish}"', 1)
+    text = _TEMPLATE.format(name=_quoted(config.name), identity=identity.hex())
+    if config.publish is not None:
+        text = text.replace('# publish = "advertise"  ', f'publish = "{config.publish}"', 1)
+    if config.load is not None:
+        names = ", ".join(map(_quoted, config.load))
+        text = text.replace('# load = ["x3dh", "noise", "sqlite", "relay"]', f"load = [{names}]", 1)
+    if config.relay is not None:
+        text = text.replace('# relay = "ws://127.0.0.1:8765"', f"relay = {_quoted(config.relay)}", 1)
     place = folder / CONFIG_NAME
     fresh = place.with_suffix(f".{os.getpid()}")
     try:

@@ -82,6 +82,10 @@ def clock_time(milliseconds: int) -> str:
         return "--:--"
 
 
+def in_seconds(seconds: float) -> str:
+    return f"{seconds:g} second" + ("" if seconds == 1 else "s")
+
+
 def day(milliseconds: int) -> str:
     try:
         return f"{datetime.fromtimestamp(milliseconds / 1000):%Y-%m-%d}"

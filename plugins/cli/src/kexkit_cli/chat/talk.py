@@ -34,7 +34,7 @@ from kexkit_cli.opening import Opened
 from kexkit_cli.people import check_name_is_free, label, short, worth_of
 from kexkit_cli.profiles import checked_name
 from kexkit_cli.safe_text import safe
-from kexkit_cli.showing import Names
+from kexkit_cli.showing import Names, in_seconds
 from kexkit_cli.troubles import CONSENTS, consented, in_words, remedy, waits
 
 CONSENTING = "/consent {}"
@@ -125,7 +125,8 @@ class Talk:
         count = len(self._on_its_way)
         if self._face.patient:
             raise NotConfirmed(
-                f"Not confirmed in {wait:g} seconds: {count} of your texts. {self._trouble or self._waiting}".rstrip(),
+                f"Not confirmed in {in_seconds(wait)}: {count} of your texts. "
+                f"{self._trouble or self._waiting}".rstrip(),
                 advice="They stay queued, and leave with the next command that goes online.",
             )
         self._face.notice(f"{count} of your texts stay queued here, and leave when you are next online.")

@@ -10,7 +10,7 @@ from kexkit import Contact, KnownDevice
 from kexkit.errors import InvalidInput, UnknownDevice
 
 from kexkit_cli.console import Console
-from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.invocation import Command, Invocation, of, ourselves
 from kexkit_cli.opening import opened
 from kexkit_cli.people import find, label
 from kexkit_cli.safe_text import safe
@@ -107,7 +107,7 @@ def _the_only(found: list[KnownDevice], wanted: str, contact: Contact) -> KnownD
     if not found:
         raise UnknownDevice(
             f"No device of {label(contact)} is called {safe(wanted)[:80]!r}.",
-            advice="See: kexkit devices",
+            advice=f"See: {ourselves()} devices {label(contact)}",
         )
     if len(found) > 1 or not wanted:
         raise InvalidInput(f"{safe(wanted)[:80]!r} may be several devices.", advice="Give more of its id.")

@@ -30,7 +30,7 @@ from kexkit_cli.exits import Exit, MessageUnreadable, NotConfirmed, exit_of_caus
 from kexkit_cli.invocation import Command, Invocation, of
 from kexkit_cli.limits import TEXT_BYTES, WAIT_SECONDS
 from kexkit_cli.negotiating import check_common
-from kexkit_cli.opening import opened
+from kexkit_cli.opening import Opened, opened
 from kexkit_cli.people import consenting, find, label
 from kexkit_cli.safe_text import safe
 from kexkit_cli.sending import Progress, follow
@@ -40,6 +40,7 @@ from kexkit_cli.showing import (
     as_object,
     clock_time,
     day,
+    in_seconds,
     indented,
     stored_as_object,
     trouble_in_words,
@@ -106,9 +107,13 @@ async def _send(invocation: Invocation, console: Console, peer: str, text: str, 
             "confirmed": progress.confirmed,
         }
         if progress.delivery is Delivery.STORED:
-            console.answer(facts, *([] if invocation.quiet else [f"Sent to {name}: the relay has it."]))
+            console.answer(facts, *([] if invocation.quiet else [f"Sent to {name}: the {_network(work)} has it."]))
             return Exit.OK
         return _late(console, facts, progress, wait)
+
+
+def _network(work: Opened) -> str:
+    return "relay" if work.transport.startswith("relay ") else "network"
 
 
 def _late(console: Console, facts: dict[str, Any], progress: Progress, wait: float) -> int:
@@ -116,7 +121,7 @@ def _late(console: Console, facts: dict[str, Any], progress: Progress, wait: flo
     code = exit_of_cause(progress.cause)
     stays = "The text stays queued, and leaves with the next command that goes online"
     advice = f"{progress.advice} {stays}.".lstrip() if progress.advice else f"{stays} and finds the way free."
-    late = NotConfirmed(f"Not confirmed in {wait:g} seconds. {progress.trouble}".strip(), advice=advice)
+    late = NotConfirmed(f"Not confirmed in {in_seconds(wait)}. {progress.trouble}".strip(), advice=advice)
     if console.json:
         waiting = {"waiting": progress.trouble, "cause": progress.cause, "advice": progress.advice}
         console.tell({**facts, **waiting, "error": str(late), "exit": int(code)})
@@ -164,7 +169,8 @@ class _Listening:
         if self.unreadable:
             raise MessageUnreadable(f"Of {self.shown} messages {self.unreadable} could not be decrypted.")
         if self.count is not None and not self.enough:
-            raise NotConfirmed(f"Of {self.count} messages {self.shown} came in {seconds or 0:g} seconds.")
+            came = f"{self.shown} of {self.count} messages" if self.count > 1 else "No message"
+            raise NotConfirmed(f"{came} came in {in_seconds(seconds or 0)}.")
         return Exit.OK
 
     async def show(self, event: Event, node: Node, names: Names) -> None:

@@ -11,7 +11,7 @@ from kexkit import Contact, Node, parse_contact_code
 from kexkit.errors import InvalidInput, Malformed, UnknownPeer
 
 from kexkit_cli.console import Console
-from kexkit_cli.invocation import Command, Invocation, of
+from kexkit_cli.invocation import Command, Invocation, of, ourselves
 from kexkit_cli.limits import CODE_BYTES
 from kexkit_cli.negotiating import common
 from kexkit_cli.opening import Opened, opened
@@ -101,7 +101,7 @@ async def _contacts(invocation: Invocation, console: Console) -> None:
             console.tell({"contacts": [described(one, work) for one in known]})
             return
         if not known:
-            console.note("You know nobody yet. Add people with: kexkit add CODE --name NAME")
+            console.note(f"You know nobody yet. Add people with: {ourselves()} add CODE --name NAME")
         width = max((len(label(one)) for one in known), default=0)
         for one in known:
             stranger = "" if one.added else "  wrote to you, not added"

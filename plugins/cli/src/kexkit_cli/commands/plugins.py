@@ -38,7 +38,7 @@ def list_(context: click.Context) -> None:
         _show(row, console)
 
 
-@plugins.command()
+@plugins.command(short_help="Say whether everything that is enabled works, and what is wrong.")
 @click.pass_context
 def doctor(context: click.Context) -> int:
     """Load every installed plugin by itself, then the enabled ones together, and say what is wrong.
@@ -99,7 +99,7 @@ def _show(row: dict[str, Any], console: Console) -> None:
     console.say(f"{row['name']:10} {owner:36} {brings}")
 
 
-@plugins.command()
+@plugins.command(short_help="Write a package for a new plugin, with tests.")
 @click.option(
     "--kind",
     required=True,
@@ -124,4 +124,4 @@ def new(context: click.Context, kind: Literal["key-exchange", "storage", "transp
     written = write_plugin(kind, name, folder)
     facts = {"folder": str(folder), "kind": kind, "name": name, "files": [str(file) for file in written]}
     console.answer(facts, f"Written: {folder}  ({len(written)} files)")
-    console.note(f"Next: cd {folder}, pip install -e .[test], python -m pytest")
+    console.note(f'Next: cd {folder}, python -m pip install -e ".[test]", python -m pytest')

@@ -11,9 +11,9 @@ from attrs import evolve
 from kexkit import Publish
 from kexkit.errors import InvalidInput
 
-from kexkit_cli.console import Console
+from kexkit_cli.console import Console, columns
 from kexkit_cli.exits import NoSuchProfile
-from kexkit_cli.invocation import DEFAULT_PROFILE, Command, Invocation, of
+from kexkit_cli.invocation import Command, Invocation, of, ourselves
 from kexkit_cli.negotiating import offered
 from kexkit_cli.opening import Opened, chosen_store, chosen_transport, opened, opened_at, policy_of
 from kexkit_cli.profiles import Profile, checked_name, config_of, make_profile, the_profile, write_config
@@ -37,11 +37,14 @@ async def _init(invocation: Invocation, console: Console, name: str, publish: st
     try:
         profile = the_profile(invocation)
     except NoSuchProfile:
+        if not (invocation.relay_given or "").isprintable():
+            raise InvalidInput("A relay's address is one line of visible characters.") from None
         folder = make_profile(invocation)
-        config = evolve(config_of(invocation), name=name, publish=publish)
+        load, relay = invocation.plugins_given, invocation.relay_given  # or the next command would have to say it again
+        config = evolve(config_of(invocation), name=name, publish=publish, load=load, relay=relay)
         made = Profile(invocation.profile, folder, config)
         async with opened_at(invocation, console, made, policy_of(config), online=False) as work:
-            write_config(folder, name, work.node.identity, publish)
+            write_config(folder, work.node.identity, config)
             _show_whoami(work, invocation, console, made=True)
         return
     if name and name != profile.config.name:
@@ -114,8 +117,7 @@ def _show_whoami(work: Opened, invocation: Invocation, console: Console, *, made
         console.raw(f"{console.styled(f'{head:9}', 'dim')}")
         console.say(content)
     if made:
-        named = "" if work.profile.name == DEFAULT_PROFILE else f" --profile {work.profile.name}"
-        console.note(f"Your profile is made. Next: kexkit{named} contact, and let somebody add that code.")
+        console.note(f"Your profile is made. Next: {ourselves()} contact, and let somebody add that code.")
 
 
 def _offers_in_words(facts: dict[str, Any]) -> str:
@@ -156,5 +158,13 @@ def _draw(code: str, console: Console) -> None:
     if not console.unicode:
         console.warn("This terminal's encoding has no block characters to draw a QR code with; here is its text.")
         return
-    segno.make(code, micro=False).terminal(sys.stdout, compact=True)
+    drawing = segno.make(code, micro=False)
+    wide, there = drawing.symbol_size()[0], columns()
+    if there is not None and there < wide:
+        console.warn(
+            f"The QR code takes {wide} columns, and this terminal has {there}: make it wider, or its letters smaller; "
+            "--no-offers makes a smaller code. Here is its text."
+        )
+        return
+    drawing.terminal(sys.stdout, compact=True)
     sys.stdout.flush()
