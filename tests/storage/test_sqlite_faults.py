@@ -253,6 +253,38 @@ def test_the_database_of_another_application_is_refused_and_left_alone(tmp_path:
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (before, 0o644)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER x AFTER INSERT ON row BEGIN DELETE FROM number_0; END",
+        "CREATE VIEW x AS SELECT 1",
+        "CREATE TABLE x (y)",
+        "CREATE INDEX x ON row (sum)",
+        "DROP TABLE number_3",
+        "ALTER TABLE row ADD COLUMN more",
+    ],
+)
+def test_what_no_store_makes_is_damage(tmp_path: Path, statement: str) -> None:
+    """A trigger from a file that went through other hands would lose texts, and nothing would be noticed."""
+    with opened({"path": str(tmp_path)}) as store:
+        at_once(store.apply(Change({}, {("t", bytes(8)): b"a text"})))
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute(statement)
+    db.close()
+    with pytest.raises(StoreCorrupt, match="another schema"), opened({"path": str(tmp_path)}):
+        pass
+
+
+def test_what_analyze_leaves_is_no_damage(tmp_path: Path) -> None:
+    with opened({"path": str(tmp_path)}) as store:
+        at_once(store.apply(Change({}, {KEY: b"a text"})))
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute("ANALYZE")
+    db.close()
+    with opened({"path": str(tmp_path)}) as store:
+        assert value(store) == b"a text"
+
+
 # --- a foreign program in the way ---
 
 

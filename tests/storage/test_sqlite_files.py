@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -68,6 +69,19 @@ def test_a_file_keeps_its_name_whatever_its_ending(tmp_path: Path) -> None:
     with opened({"path": str(tmp_path / "renamed")}):
         pass
     assert (tmp_path / "renamed").is_file()
+
+
+def test_a_link_that_leads_to_nothing_is_no_new_store(tmp_path: Path) -> None:
+    """Its disk is not mounted: who is in it must not be replaced by somebody new."""
+    file = tmp_path / "kexkit.sqlite"
+    file.symlink_to(tmp_path / "unmounted" / "kexkit.sqlite")
+    with pytest.raises(StoreUnusable, match="leads to nothing"), opened({"path": str(tmp_path)}):
+        pass
+    assert file.is_symlink()
+    with opened({"path": str(tmp_path / "unmounted")}):
+        pass
+    with opened({"path": str(tmp_path)}):
+        assert file.is_symlink()
 
 
 def test_a_link_leads_to_one_store_with_one_lease(tmp_path: Path) -> None:
@@ -202,6 +216,22 @@ def test_a_second_opener_is_told_who_holds_the_store(tmp_path: Path) -> None:
         with pytest.raises(StoreBusy, match=str(os.getpid())), opened({"path": str(tmp_path)}):
             pass
         at_once(store.apply(Change({}, {KEY: b"the refused one disturbed nothing"})))
+
+
+def test_a_disk_without_room_for_a_name_does_not_keep_a_store_shut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened({"path": str(tmp_path)}) as store:
+        at_once(store.apply(Change({}, {KEY: b"here"})))
+
+    def no_room(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", no_room)
+    with opened({"path": str(tmp_path)}) as store:
+        assert at_once(store.load([KEY]))[KEY].value == b"here"
+        with pytest.raises(StoreBusy, match="another process"), opened({"path": str(tmp_path)}):
+            pass
 
 
 def test_a_failed_opening_lets_go_of_the_lease(tmp_path: Path) -> None:

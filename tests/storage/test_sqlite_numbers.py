@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kexkit.api import Change, Key
-from kexkit.errors import Conflict, StoreCorrupt, StoreUnusable
+from kexkit.errors import Conflict, StoreCorrupt
 from kexkit_storage_sqlite import _rows, _schema, limits
 from kexkit_storage_sqlite._opening import opened
 from kexkit_storage_sqlite._rows import Rows
@@ -148,7 +148,7 @@ def test_a_place_that_was_damaged_is_told_in_our_words(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "kexkit.sqlite")
     db.execute("DROP TABLE numbered")
     db.close()
-    with pytest.raises(StoreUnusable), opened({"path": str(tmp_path)}):
+    with pytest.raises(StoreCorrupt), opened({"path": str(tmp_path)}):
         pass
 
 

@@ -47,7 +47,8 @@ class Lease:
         self._fd = open_private(path)
         try:
             _lock(self._fd)
-            self._sign()
+            with suppress(OSError):  # who holds it is a courtesy: a disk without room for it can still be read
+                self._sign()
         except BlockingIOError:
             holder = self._holder()
             self._close()

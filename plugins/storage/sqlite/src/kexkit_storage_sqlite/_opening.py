@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from kexkit.errors import InvalidInput, StoreCorrupt
+from kexkit.errors import InvalidInput, StoreCorrupt, StoreUnusable
 
 from kexkit_storage_sqlite._errors import typed, unusable
 from kexkit_storage_sqlite._files import appear, discard, make_private, place, tighten_files
@@ -15,6 +15,7 @@ from kexkit_storage_sqlite._lease import Lease
 from kexkit_storage_sqlite._rows import Rows
 from kexkit_storage_sqlite._schema import (
     check_intact,
+    check_nothing_else,
     check_ours,
     chosen_synchronous,
     configure,
@@ -47,6 +48,8 @@ def held(settings: Mapping[str, str]) -> Iterator[SqliteStore]:
     lease = Lease(file + ".lock")
     try:
         if not os.path.exists(file):
+            if os.path.islink(file):  # to a disk that is not mounted, say: a new store would be a new identity
+                raise StoreUnusable(f"{file} leads to nothing.", advice="Bring back what it leads to, or delete it.")
             _make(file, synchronous)
         store = SqliteStore(lambda: connect(file, synchronous))
         try:
@@ -71,6 +74,7 @@ def prepare(db: sqlite3.Connection, file: str, synchronous: str) -> None:
     use_log(db)
     looked_through = check_intact(db, file)
     migrate(db)
+    check_nothing_else(db)
     if looked_through:
         Rows(db).check_numbers()
     with suppress(sqlite3.OperationalError):  # for want of room, say; the log is as durable
