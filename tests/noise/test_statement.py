@@ -192,6 +192,7 @@ def test_only_an_installation_with_one_spelling_makes_statements(wrong: str) -> 
 def test_another_static_needs_a_statement_that_is_not_older_than_the_last() -> None:
     before, after = stated(since=NOW // 1000 - 10), stated(BOB, ALICES, since=NOW // 1000)
     statement.check_pin(after, statement.pin_value(before))
+    statement.check_pin(evolve(after, not_before=before.not_before), statement.pin_value(before))
     statement.check_pin(before, statement.pin_value(before))
     statement.check_pin(before, None)
     statement.check_pin(evolve(before, not_before=before.not_before - 1), statement.pin_value(before))
