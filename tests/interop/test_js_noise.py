@@ -11,11 +11,10 @@ from attrs import define
 from kexkit._wire import waku
 from kexkit.api import Envelope
 from kexkit.errors import Refusal
-from kexkit_noise import nametags, payload
-from kexkit_noise._noise import Handshake, KeyPair, Keys, Pattern, key_pair
+from kexkit_noise import payload
 from kexkit_noise.pairing import Pairing
 from kexkit_noise.payload import PayloadV2
-from kexkit_noise.plain import PlainSession
+from kexkit_noise.waku import KeyPair, Keys, Pattern, PlainSession, WakuHandshake, key_pair
 
 from tests.interop.js_peer import JsError, JsPeer
 
@@ -42,7 +41,7 @@ class Meeting:
     """A handshake of ours with js's, and the session after it."""
 
     js: JsPeer
-    side: Handshake
+    side: WakuHandshake
 
     @classmethod
     def begin(cls, js: JsPeer, pattern: Pattern, *, ours: bool) -> Meeting:
@@ -56,8 +55,7 @@ class Meeting:
         secret = psk.hex() if psk else ""
         js.ask("begin", pattern=pattern.short, initiator=not ours, prologue=PROLOGUE.hex(), psk=secret, known=known)
         remote = theirs if "s" in pattern.pre_messages[ours] else None
-        keys = Keys(static, remote_static=remote, psk=psk)
-        return cls(js, Handshake.begin(pattern, initiator=ours, prologue=PROLOGUE, keys=keys))
+        return cls._with(js, pattern, Keys(static, remote_static=remote, psk=psk), ours=ours)
 
     @classmethod
     def _showing(cls, js: JsPeer, static: KeyPair, *, ours: bool) -> Meeting:
@@ -70,38 +68,39 @@ class Meeting:
             assert keys.ephemeral is not None
             known = [keys.ephemeral.public.hex()]
             js.ask("begin", pattern="WakuPairing", initiator=True, prologue=PROLOGUE.hex(), psk="", known=known)
-        return cls(js, Handshake.begin(Pattern.WAKU_PAIRING, initiator=ours, prologue=PROLOGUE, keys=keys))
+        return cls._with(js, Pattern.WAKU_PAIRING, keys, ours=ours)
 
-    def write(self, content: bytes, tag: bytes) -> None:
-        written = self.side.write(content, tag, ephemeral=os.urandom(32))
-        frame = payload.encode(PayloadV2(tag, self.side.pattern.protocol_id, written.fields, written.transport))
+    @classmethod
+    def _with(cls, js: JsPeer, pattern: Pattern, keys: Keys, *, ours: bool) -> Meeting:
+        tag = os.urandom(16)
+        side = WakuHandshake.begin(pattern, initiator=ours, keys=keys, nametag=tag, prologue=PROLOGUE)
+        return cls(js, side)
+
+    def write(self, content: bytes) -> None:
+        tag = self.side.nametag
+        self.side, frame = self.side.write(content, ephemeral=os.urandom(32))
         heard = self.js.ask("read", message=wrapped(frame), nametag=tag.hex())
         assert heard["payload"] == content.hex()
-        self.side = Handshake.decode(written.state.encode())
 
-    def read(self, content: bytes, tag: bytes) -> None:
-        answer = self.js.ask("write", payload=content.hex(), nametag=tag.hex())
-        received = payload.decode(unwrapped(answer["message"]), self.side.pattern.protocol_id)
-        assert received.nametag == tag
-        spoiled = received.transport[:-1] + bytes((received.transport[-1] ^ 1,))
-        with pytest.raises(Refusal):
-            self.side.read(received.fields, spoiled, tag)
-        read = self.side.read(received.fields, received.transport, tag)
-        assert read.payload == content
-        self.side = Handshake.decode(read.state.encode())
+    def read(self, content: bytes) -> None:
+        answer = self.js.ask("write", payload=content.hex(), nametag=self.side.nametag.hex())
+        frame = unwrapped(answer["message"])
+        for spoiled in (frame[:-1] + bytes((frame[-1] ^ 1,)), bytes((frame[0] ^ 1,)) + frame[1:]):
+            with pytest.raises(Refusal):
+                self.side.read(spoiled)
+        self.side, read = self.side.read(frame)
+        assert read == content
 
     def complete(self, contents: list[bytes]) -> None:
-        tag = os.urandom(16)
         for content in contents:
-            (self.write if self.side.writes else self.read)(content, tag)
-            tag = nametags.message_nametag(self.side.h)
-            assert self.js.ask("nametag")["nametag"] == tag.hex()
-            assert self.js.ask("code")["code"] == nametags.auth_code(self.side.h)
+            (self.write if self.side.writes else self.read)(content)
+            self.side = WakuHandshake.decode(self.side.encode())
+            assert self.js.ask("nametag")["nametag"] == self.side.nametag.hex()
+            assert self.js.ask("code")["code"] == self.side.code
 
     def session(self) -> PlainSession:
-        finished, split = self.js.ask("finish"), self.side.split()
-        assert finished["h"] == split.h.hex()
-        return PlainSession.begin(split, session=bytes(32), initiator=self.side.initiator)
+        assert self.js.ask("finish")["h"] == self.side.h.hex()
+        return self.side.session()
 
 
 def talk(js: JsPeer, session: PlainSession, topic: str = TOPIC) -> None:
@@ -134,13 +133,13 @@ def test_a_handshake_with_js_ends_in_a_session(js_peer: JsPeer, pattern: Pattern
 @pytest.mark.parametrize("pattern", Pattern, ids=str)
 def test_js_takes_no_message_of_a_healing_mechanism_for_its_own(js_peer: JsPeer, pattern: Pattern) -> None:
     """Their protocol ids have the highest bit, which js does not know."""
-    meeting, tag = Meeting.begin(js_peer, pattern, ours=True), os.urandom(16)
-    written = meeting.side.write(b"", tag, ephemeral=os.urandom(32))
-    frame = payload.encode(PayloadV2(tag, 0x80 | pattern.protocol_id, written.fields, written.transport))
+    side = Meeting.begin(js_peer, pattern, ours=True).side
+    _, frame = side.write(b"", ephemeral=os.urandom(32))
+    plain = payload.decode(frame, pattern.protocol_id)
+    healing = payload.encode(PayloadV2(plain.nametag, 0x80 | pattern.protocol_id, plain.fields, plain.transport))
     with pytest.raises(JsError):
-        js_peer.ask("read", message=wrapped(frame), nametag=tag.hex())
-    frame = payload.encode(PayloadV2(tag, pattern.protocol_id, written.fields, written.transport))
-    assert js_peer.ask("read", message=wrapped(frame), nametag=tag.hex())["payload"] == ""
+        js_peer.ask("read", message=wrapped(healing), nametag=side.nametag.hex())
+    assert js_peer.ask("read", message=wrapped(frame), nametag=side.nametag.hex())["payload"] == ""
 
 
 # --- pairing, with the package's own WakuPairing ---------------------------------------------------------------------
