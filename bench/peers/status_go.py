@@ -45,7 +45,7 @@ class StatusGo:
         return Contestant(f"{NAME}, in turns", lambda times: self._talk("time_turns", times, body.hex()), most=100)
 
     def _talk(self, op: str, times: int, body: str) -> None:
-        self._ask(op, times=times, bytes=body)
+        self._ask(op, times=times, bytes=body, confirm=True)
 
     def _ask(self, op: str, **given: object) -> dict[str, Any]:
         assert self._process.stdin is not None
