@@ -276,6 +276,23 @@ async def test_a_transport_that_was_well_for_long_is_read_again_soon(monkeypatch
 
 
 @pytest.mark.anyio
+async def test_arrivals_that_come_to_an_end_are_not_asked_for_without_pause() -> None:
+    """A transport that was closed, or whose author ends them with a connection."""
+    asked = 0
+
+    class Ended(Deaf):
+        async def arrivals(self) -> AsyncIterator[Arrival]:
+            nonlocal asked
+            asked += 1
+            for none in ():
+                yield none
+
+    async with open_node(MemoryStore(), Ended(), [Psk(bytes(32))]):
+        await anyio.sleep(0.3)
+    assert asked == 1
+
+
+@pytest.mark.anyio
 async def test_events_that_are_told_once_keep_no_text_from_its_reader_however_many_come() -> None:
     async with two_nodes() as pair:
         await pair.greet()

@@ -319,6 +319,7 @@ class Runtime:
         async def read() -> None:
             async for arrival in self._transport.arrivals():
                 await self._take(arrival)
+            raise TransportError("The transport's arrivals came to an end.")  # which is no reason to ask without pause
 
         while True:
             await self._persist(read)
