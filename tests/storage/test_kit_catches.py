@@ -207,9 +207,17 @@ class WithoutALease(StoreKit):
         return open_store({"path": str(path) + str(os.getpid())})
 
 
+class ReadableByAll(StoreKit):
+    def open(self, path: Path) -> AbstractAsyncContextManager[Store]:
+        path.mkdir(mode=0o755, exist_ok=True)
+        (path / "rows").touch(mode=0o644)
+        return _kit(MemoryStore).open(path)
+
+
 @pytest.mark.parametrize(
     ("defect", "promise"),
     [
+        (ReadableByAll, "test_what_it_keeps_is_its_owners_alone_whatever_the_umask"),
         (AckBeforeCommit, "test_what_apply_returned_from_outlives_the_process"),
         (AckBeforeCommit, "test_what_one_opening_wrote_the_next_one_reads"),
         (WithoutALease, "test_a_second_opener_is_refused_at_once_and_let_in_afterwards"),

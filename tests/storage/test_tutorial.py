@@ -51,11 +51,11 @@ def test_the_guide_shows_every_file_of_the_example_as_it_is() -> None:
 
 def test_the_guide_followed_by_hand_passes_the_kit(tmp_path: Path) -> None:
     folder = followed(tmp_path)
-    assert "156 tests collected" in kit(folder, "--collect-only").stdout
-    assert "One hundred and fifty-six tests pass" in GUIDE.read_text(encoding="utf-8")
+    assert "158 tests collected" in kit(folder, "--collect-only").stdout
+    assert "One hundred and fifty-eight tests pass" in GUIDE.read_text(encoding="utf-8")
     one_loop = kit(folder, "-k", "asyncio")  # the example's own folder runs them on both
     assert one_loop.returncode == 0, one_loop.stdout
-    assert "78 passed" in one_loop.stdout
+    assert "79 passed" in one_loop.stdout
 
 
 @pytest.mark.parametrize(

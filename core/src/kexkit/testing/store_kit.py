@@ -9,6 +9,7 @@ Run it with pytest. Each test is named after the promise it checks, and runs on 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -104,6 +105,19 @@ class StoreKit(StoreRules):
         with child(self, path, writes=0) as other:
             assert other.communicate(timeout=60)[0].split() == ["open"]
 
+    async def test_what_it_keeps_is_its_owners_alone_whatever_the_umask(self, path: Path) -> None:
+        """There are keys in it. Of a store whose files are elsewhere this sees nothing."""
+        if os.name != "posix":
+            return
+        usual = os.umask(0)
+        try:
+            async with self.open(path) as store:
+                await store.apply(puts({("t", b"1"): b"a key"}))
+                exposed = sorted(str(place) for place in path.parent.rglob("*") if _anybodys(place, path.parent))
+        finally:
+            os.umask(usual)
+        assert exposed == [], "other users of the machine can read or write what the store keeps"
+
     async def test_what_apply_returned_from_outlives_the_process(self, path: Path) -> None:
         if not self.durable:
             return
@@ -129,3 +143,13 @@ class StoreKit(StoreRules):
             kept = set(plain(await store.load(TWINS)).values())
             assert kept in ({(b"%d" % told, told)}, {(b"%d" % (told + 1), told + 1)})
             await store.apply(Change(dict.fromkeys(TWINS, kept.pop()[1]), dict.fromkeys(TWINS, b"0")))
+
+
+def _anybodys(place: Path, above: Path) -> bool:
+    """A file that others may read or write, in folders that let them pass."""
+    folders = place.relative_to(above).parents
+    return (
+        place.is_file()
+        and bool(place.stat().st_mode & 0o066)
+        and all((above / folder).stat().st_mode & 0o011 for folder in folders if folder != Path())
+    )
