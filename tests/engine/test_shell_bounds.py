@@ -35,7 +35,7 @@ from kexkit.limits import (
 from kexkit.testing import MemoryStore
 from kexkit_psk.exchange import Psk
 
-from tests.engine.nodes import PATIENCE, flushed, so_many, told, two_nodes
+from tests.engine.nodes import PATIENCE, flushed, so_many, told, two_nodes, until
 
 AROUND = pytest.mark.parametrize("beyond", [-1, 0, 1])
 
@@ -290,6 +290,38 @@ async def test_arrivals_that_come_to_an_end_are_not_asked_for_without_pause() ->
     async with open_node(MemoryStore(), Ended(), [Psk(bytes(32))]):
         await anyio.sleep(0.3)
     assert asked == 1
+
+
+@pytest.mark.anyio
+async def test_tasks_that_share_a_reader_share_its_events() -> None:
+    """None is told twice, and none passed over."""
+    count, heard = 3 * INBOX_PAGE, list[str]()
+    stores = {"alice": MemoryStore(), "bob": MemoryStore(yields=True)}
+    async with two_nodes(stores=stores) as pair:
+        await pair.greet()
+        for number in range(count):
+            await pair.alice.send(pair.bob_for_alice, f"{number}")
+
+        async def received() -> bool:
+            return len(await pair.bob.history(pair.alice_for_bob, limit=2 * count)) == count + 2
+
+        await until(received)
+        events = pair.bob.events()
+
+        async def read() -> None:
+            async for event in events:
+                if isinstance(event, TextReceived):
+                    heard.append(event.text)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(read)
+            with anyio.move_on_after(PATIENCE):
+                while len(heard) < count:
+                    await anyio.sleep(0.01)
+            await anyio.sleep(0.05)
+            tasks.cancel_scope.cancel()
+    assert sorted(map(int, heard)) == list(range(count))
 
 
 @pytest.mark.anyio

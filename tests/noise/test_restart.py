@@ -53,11 +53,17 @@ def stages(pair: Pair) -> Iterator[str]:
     yield "an answer is opened"
     assert pair.settle(early) == [b"early"]
     yield "a late text is opened"
+    late, crossing = bob.seal(b"late", alice.me), alice.seal(b"crossing", bob.me)
     goodbye = bob.cue(session, Close()).sent
     yield "one end says goodbye"
-    pair.settle(goodbye)
-    assert not alice.sessions
+    assert [plain.body for plain in pair.deliver(crossing[0]).plain] == [b"crossing"]
+    yield "a text that crossed it is opened"
+    answer = pair.deliver(goodbye[0]).sent
+    yield "the other end has read it"
+    pair.settle(answer)
     assert not bob.sessions
+    assert pair.settle(late) == [b"late"]
+    assert not alice.sessions
 
 
 def restart(party: Party, name: str) -> None:

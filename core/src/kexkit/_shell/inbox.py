@@ -97,7 +97,8 @@ def _read_text_event(receipt: bytes, message_id: bytes, row: Versioned) -> TextR
 
 
 class Reader:
-    """An asynchronous iterator of events. It may be left at any time, and another one begun."""
+    """An asynchronous iterator of events. It may be left at any time, and another one begun. Tasks that share one share
+    its events: each is told to one of them."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -118,13 +119,19 @@ class Reader:
                 return told
             turn, self._told = self._told >= INBOX_PAGE, 0
             if not self._page:
-                self._page.extend(await inbox.page(self._position))
+                position = self._position
+                page = await inbox.page(position)
+                if self._page or self._position != position:
+                    continue
+                self._page.extend(page)
             if not self._page:
                 if not turn:
                     await inbox.news()
                 continue
-            key, row = self._page[0]
+            first = key, row = self._page[0]
             event = await inbox.read(key, row)
+            if not self._page or self._page[0] is not first:
+                continue
             self._page.popleft()  # only now: a reader that is cancelled meanwhile, and goes on, has missed nothing
             self._position = key[1] + b"\x00"
             if event is not None:

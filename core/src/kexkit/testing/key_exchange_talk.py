@@ -241,14 +241,22 @@ class Talks(KeyExchangeCase):
         pair = self.pair()
         pair.meet()
         session = pair.alice.session_with(pair.bob.me)
+        crossing = pair.bob.seal(b"under way", pair.alice.me)
         goodbye = pair.alice.cue(session.id, Close())
-        demand(goodbye.session is None, "after Close the session is still there")
+        if goodbye.session is not None:
+            rests = pair.alice.sessions[session.id]
+            demand(rests.grade is None, "after Close the session still seals")
+            demand(rests.due is not None, "after Close the session hears on, and no `due` ends it")
+            opened = [plain.body for plain in pair.deliver(crossing[0]).plain]
+            demand(opened == [b"under way"], "after Close the session hears on, but a text that was under way is lost")
         for sent in goodbye.sent:
             try:
                 pair.deliver(sent)
             except Refusal:
                 continue
         pair.meet()
+        pair.advance(AGES)
+        demand(session.id not in pair.alice.sessions, "a session that was closed hears on for ever")
 
     def test_nothing_known_of_the_peer_is_no_offer_or_a_weak_session(self) -> None:
         pair = self.pair()

@@ -48,6 +48,8 @@ _COUNT_BYTES: Final = 4
 _TOPIC_NAME_BYTES: Final = 16
 _FORGED: Final = "A message does not authenticate."
 NO_DROPS: Final[tuple[bytes, ...]] = ()
+_GONE: Final = bytes(keys.KEY_BYTES)
+"""in place of a key that nothing needs any more"""
 Random = Callable[[int], bytes]
 
 
@@ -126,10 +128,13 @@ class HealingSession:
     @property
     def worn(self) -> bool:
         """It seals no more, but still opens."""
-        ratchet = self.ratchet
-        sending = ratchet.sending
-        full = isinstance(sending, Speaking) and sending.n >= limits.CHAIN_MESSAGES
-        return full or ratchet.count >= limits.SESSION_MESSAGES
+        return self._is_full or self.ratchet.count >= limits.SESSION_MESSAGES
+
+    @property
+    def _is_full(self) -> bool:
+        """Our chain has no place left until the peer turns."""
+        sending = self.ratchet.sending
+        return isinstance(sending, Speaking) and sending.n >= limits.CHAIN_MESSAGES
 
     def snapshot(self) -> bytes:
         return state.pack(self.fixed, self.ratchet)
@@ -142,11 +147,11 @@ class HealingSession:
 
     # --- sending ---
 
-    def seal(self, plaintext: bytes, rng: Random) -> tuple[HealingSession, bytes]:
-        """The successor, to be stored before the frame leaves, and the frame."""
+    def seal(self, plaintext: bytes, rng: Random, *, last: bool = False) -> tuple[HealingSession, bytes]:
+        """The successor, to be stored before the frame leaves, and the frame. `last`: nothing is sealed after it."""
         if len(plaintext) > limits.BODY_BYTES:
             raise InvalidInput(f"A text has more than {limits.BODY_BYTES} bytes.", advice="Send it in parts.")
-        if self.worn:
+        if self.worn and (self._is_full or not last):
             raise InvalidInput("A session is worn out.", advice="Send in another session.")
         before = self.ratchet
         root, turn, next_sending = before.root, before.sending, before.next_sending
@@ -171,6 +176,36 @@ class HealingSession:
             before.count + 1,
         )
         return HealingSession(self.fixed, after), frames.write(tag, sealed_key, nonce, sealed)
+
+    # --- the end ---
+
+    def farewell(self, rng: Random) -> tuple[HealingSession, bytes] | None:
+        """The goodbye, sealed, and a successor without what only sealing needs. None: our chain has no place for it."""
+        if self._is_full:
+            return None
+        after, frame = self.seal(self.marker, rng, last=True)
+        return after.silenced(), frame
+
+    def silenced(self) -> HealingSession:
+        """It seals no more. What the peer seals before it knows still opens, a turn to our last key included."""
+        before, sending = self.ratchet, self.ratchet.sending
+        if isinstance(sending, Speaking):
+            mute = Speaking(sending.secret, sending.public, sending.pn, _GONE, sending.header, sending.n)
+            return self._with(before.root, mute, before.receiving)
+        return self._with(_GONE, sending, before.receiving)
+
+    def parted(self) -> HealingSession | None:
+        """The peer has sealed its last, too: all that can still come is what that overtook, and those keys are kept
+        apart. None: nothing is missing."""
+        before = self.ratchet
+        if not before.kept.unused or before.receiving is None:
+            return None
+        return self._with(_GONE, Listening(0), Receiving(before.receiving.header, _GONE, limits.CHAIN_MESSAGES))
+
+    def _with(self, root: bytes, sending: state.Sending, receiving: Receiving | None) -> HealingSession:
+        was = self.ratchet
+        after = Ratchet(root, sending, was.next_sending, receiving, was.peer, was.next_receiving, was.kept, was.count)
+        return HealingSession(self.fixed, after)
 
     # --- receiving ---
 

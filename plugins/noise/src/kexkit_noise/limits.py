@@ -58,7 +58,15 @@ HINT_BYTES: Final = 4096
 # --- sessions -------------------------------------------------------------------------------------------------------
 
 SESSION_LINGER_MS: Final = 30 * 24 * 3600 * 1000
-"""A session that is worn out goes on receiving for as long as store nodes keep what was sent in it."""
+"""A session that is worn out, or was ended, goes on receiving for as long as store nodes keep what was sent in it. Core
+ends one that was ended sooner, once it was quiet for a week."""
+
+GOODBYE_MS: Final = (60_000, 600_000, 3_600_000, 21_600_000, 86_400_000)
+"""When a goodbye that was not answered is said again, counted from the last time; the last pause repeats. Whoever does
+not read it writes into a session that is gone."""
+
+GOODBYE_GAP_MS: Final = 20_000
+"""A text that comes after our goodbye is answered with it again after this at the earliest, however many come."""
 
 # --- plain sessions --------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ _SEALED_AT: Final = _HEAD.size
 _SHORTEST: Final = _SEALED_AT + PADDING_BYTES + 16
 _NUMBER: Final = Struct("<Q")
 _NONCE: Final = Struct("<4xQ")
+_GONE: Final = bytes(32)
+"""in place of a key that nothing needs any more"""
 
 
 @value(eq=False, repr=False)
@@ -174,6 +176,23 @@ class PlainSession:
         tag = sha256(fixed.tags_out + _NUMBER.pack(n)).digest()[:NAMETAG_BYTES]
         sealed = fixed.out.encrypt(_NONCE.pack(n), pad(plaintext), tag)
         return PlainSession(fixed, n + 1, self.top, self.missing), _HEAD.pack(tag, 0, len(sealed)) + sealed
+
+    def farewell(self) -> tuple[PlainSession, bytes] | None:
+        """The goodbye, sealed, and a successor without the key of our direction, which opens all that we ever said.
+        None: there is no place for it."""
+        if self.worn:
+            return None
+        after, frame = self.seal(self.marker)
+        return after._silenced(), frame
+
+    def _silenced(self) -> PlainSession:
+        _, _, initiator, session, _, into, tags_out, tags_in = _FIXED.unpack(self.fixed.packed)
+        mute = _fixed(session, bool(initiator), _GONE, into, tags_out, tags_in)
+        return PlainSession(mute, self.n, self.top, self.missing)
+
+    def parted(self) -> PlainSession | None:
+        """The peer has sealed its last, too. None: nothing is missing that could still come."""
+        return self._silenced() if self.missing else None
 
     def open(self, frame: bytes) -> Opened:
         """The text and the successor. Raises Refusal, and then nothing has changed: Malformed, Limit, NotMine (no place

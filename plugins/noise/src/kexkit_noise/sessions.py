@@ -3,10 +3,15 @@
 The initiator keeps message 3 and sends it again until something of the responder's opens. A session says goodbye with
 a sealed text that nobody else could write: the digest of its transcript's id (37's private termination). The public
 form, the same digest in clear, ends nothing here: every observer could say it.
+
+Whoever has said goodbye hears on until the other has, too, and answers each text with the same goodbye, in measure: so
+neither end goes on alone. A goodbye is the last that its end seals. So once both have said theirs, all that can still
+come is what the other's overtook; and where nothing is missing, the session is over at once.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from hmac import compare_digest
 from struct import Struct, error
 from typing import Any, Final, NoReturn, TypeAlias
@@ -15,7 +20,7 @@ from uuid import UUID
 from kexkit.api import Close, Context, Cue, Device, Due, Guarantee, Have, Hear, Plain, Step, Wants, value
 from kexkit.errors import InvalidInput, KexkitError, StoreCorrupt
 
-from kexkit_noise import limits, snapshots
+from kexkit_noise import healing, limits, snapshots
 from kexkit_noise import plain as plain_session
 from kexkit_noise._noise import Split
 from kexkit_noise.healing import HealingSession
@@ -25,14 +30,32 @@ from kexkit_noise.plain import PlainSession
 from kexkit_noise.statement import installation_bytes
 
 Inner: TypeAlias = HealingSession | PlainSession
+Opened: TypeAlias = healing.Opened | plain_session.Opened
 _FIXED: Final = Struct(">33s16sQB")
 _FLIGHT: Final = Struct(">BQ")
 _GOODBYE_BYTES: Final = 32
+_TRIES: Final = len(limits.RESEND_MS)
+"""of both kinds of flight: a stored one does not say which it is"""
+
+
+class Phase(IntEnum):
+    """Stored as its number: never renumber."""
+
+    SPEAKS = 0
+    RETIRED = 1
+    """it has sealed its last text, for its age or because nobody answered; it still receives"""
+    ENDED = 2
+    """we have said goodbye, and have not heard the peer's"""
+    PARTED = 3
+    """the peer has said goodbye, and some of what it said before is still on its way"""
+
+
+_SPEAKS: Final = Phase.SPEAKS
 
 
 @value(repr=False)
 class Flight:
-    """Message 3, until its reader is heard."""
+    """Message 3, until its reader is heard; or our goodbye, until the peer's is."""
 
     frame: bytes
     to: str
@@ -48,8 +71,8 @@ class Running:
     peer: Device
     inner: Inner
     began: int
-    retired: bool
-    """it has sealed its last text, for its age or because nobody answered; it still receives"""
+    """or, from a goodbye on, when that was"""
+    phase: Phase
     flight: Flight | None
     hears: frozenset[Hear]
     packed: bytes
@@ -61,14 +84,15 @@ class Running:
 
     @property
     def grade(self) -> Guarantee | None:
-        return None if self.retired or self.inner.worn else self.mechanism.guarantees
+        return None if self.phase is not _SPEAKS or self.inner.worn else self.mechanism.guarantees
 
     @property
     def due(self) -> int:
-        end = self.began + limits.SESSION_MS
-        if self.retired:
-            return end + limits.SESSION_LINGER_MS
-        return min(self.flight.due, end) if self.flight is not None else end
+        flight, phase = self.flight, self.phase
+        if phase is Phase.RETIRED:
+            return self.began + limits.SESSION_MS + limits.SESSION_LINGER_MS
+        end = self.began + (limits.SESSION_MS if phase is _SPEAKS else limits.SESSION_LINGER_MS)
+        return min(flight.due, end) if flight is not None else end
 
     def __repr__(self) -> str:
         return f"<Running {self.inner.id.hex()[:16]}…>"
@@ -88,8 +112,8 @@ class Running:
 
     def seal(self, plaintext: bytes, *, ctx: Context) -> Step:
         try:
-            if self.retired:
-                raise InvalidInput("A session is worn out.", advice="Send in another session.")
+            if self.phase is not _SPEAKS:
+                raise InvalidInput("A session is worn out, or over.", advice="Send in another session.")
             if len(plaintext) == _GOODBYE_BYTES and self._is_goodbye(plaintext):
                 raise InvalidInput("A text reads like the end of its session.")
             inner, frame = self._sealed(plaintext, ctx)
@@ -112,24 +136,67 @@ class Running:
             return opened
         text = opened.plaintext
         if len(text) == _GOODBYE_BYTES and self._is_goodbye(text):
-            return Step(None)
-        plain, after = (Plain(text, self.mechanism.guarantees),), self._heard(opened.successor, ctx.now)
+            return self._parted(opened, ctx)
+        plain = (Plain(text, self.mechanism.guarantees),)
+        if self.phase >= Phase.ENDED:
+            return self._heard_late(opened, plain, ctx)
+        after = self._heard(opened.successor, ctx.now)
         if isinstance(opened, plain_session.Opened):
             return Step(after, (), None, plain)
         return Step(after, plain=plain, keep=opened.keep, drop=opened.drop)
 
     def _with(self, inner: Inner, flight: Flight | None) -> Running:
-        return Running(self.mechanism, self.peer, inner, self.began, self.retired, flight, self.hears, self.packed)
+        return Running(self.mechanism, self.peer, inner, self.began, self.phase, flight, self.hears, self.packed)
 
     def _heard(self, inner: Inner, now: int) -> Running:
         """Who is heard is there after all, so only its age retires the session."""
-        if self.retired and now < self.began + limits.SESSION_MS:
-            return self._marked(inner, retired=False)
-        return Running(self.mechanism, self.peer, inner, self.began, self.retired, None, self.hears, self.packed)
+        if self.phase is Phase.RETIRED and now < self.began + limits.SESSION_MS:
+            return self._marked(inner, Phase.SPEAKS, self.began)
+        return Running(self.mechanism, self.peer, inner, self.began, self.phase, None, self.hears, self.packed)
 
-    def _marked(self, inner: Inner, *, retired: bool) -> Running:
-        packed = _head(self.mechanism, self.peer, self.began, retired)
-        return Running(self.mechanism, self.peer, inner, self.began, retired, None, self.hears, packed)
+    def _marked(self, inner: Inner, phase: Phase, began: int, flight: Flight | None = None) -> Running:
+        packed = _head(self.mechanism, self.peer, began, phase)
+        return Running(self.mechanism, self.peer, inner, began, phase, flight, self.hears, packed)
+
+    # --- the end ---
+
+    def _close(self, ctx: Context) -> Step:
+        """The keys of a session of which nobody knows that it is over would be missed."""
+        if self.phase >= Phase.ENDED:
+            return Step(self)
+        inner, goodbye = self._farewell(ctx)
+        after = self._marked(inner, Phase.ENDED, ctx.now, goodbye)
+        return Step(after, *_said(goodbye))
+
+    def _farewell(self, ctx: Context) -> tuple[Inner, Flight | None]:
+        inner = self.inner
+        said = inner.farewell() if isinstance(inner, PlainSession) else inner.farewell(ctx.rng)
+        if said is None:
+            return inner, None
+        return said[0], Flight(said[1], inner.topic, 0, ctx.now + limits.GOODBYE_MS[0])
+
+    def _parted(self, opened: Opened, ctx: Context) -> Step:
+        """Their goodbye. Ours, if they have not had it, is the answer, so that they say theirs no more."""
+        after, goodbye = self._with(opened.successor, None), None
+        if self.phase < Phase.ENDED:
+            inner, goodbye = after._farewell(ctx)
+            after = self._marked(inner, Phase.ENDED, ctx.now)
+        return _all_that_is_missing(after, opened, (), goodbye)
+
+    def _heard_late(self, opened: Opened, plain: tuple[Plain, ...], ctx: Context) -> Step:
+        """A text after the end. If we have not heard their goodbye, they may not have heard ours."""
+        inner, flight, goodbye = opened.successor, self.flight, None
+        if self.phase is Phase.PARTED:
+            return _all_that_is_missing(self._with(inner, None), opened, plain, None)
+        if flight is None:  # there was no place for it, until this came
+            inner, flight = self._with(inner, None)._farewell(ctx)
+            goodbye = flight
+        else:
+            inner = inner if isinstance(inner, PlainSession) else inner.silenced()
+            pause = limits.GOODBYE_MS[flight.tries]
+            if not 0 <= ctx.now - (flight.due - pause) < limits.GOODBYE_GAP_MS:
+                goodbye = flight = Flight(flight.frame, flight.to, flight.tries, ctx.now + pause)
+        return _step(self._with(inner, flight), opened, plain, goodbye)
 
     def _is_goodbye(self, text: bytes) -> bool:
         return compare_digest(text, self.inner.marker)
@@ -141,21 +208,45 @@ class Running:
             return self._close(ctx)
         if not isinstance(cue, Due) or ctx.now < self.due:
             return Step(self)
-        if self.retired or ctx.now >= self.began + limits.SESSION_MS + limits.SESSION_LINGER_MS:
-            return Step(None)
         flight = self.flight
+        if self.phase >= Phase.ENDED:
+            if flight is None or ctx.now >= self.began + limits.SESSION_LINGER_MS:
+                return Step(None)
+            return self._again(flight, ctx.now + limits.GOODBYE_MS[_next(flight)])
+        if self.phase is Phase.RETIRED or ctx.now >= self.began + limits.SESSION_MS + limits.SESSION_LINGER_MS:
+            return Step(None)
         if flight is None or ctx.now >= self.began + limits.HANDSHAKE_MS:
-            return Step(self._marked(self.inner, retired=True))
-        tries = min(flight.tries + 1, len(limits.RESEND_MS) - 1)
-        due = next_due(tries, now=ctx.now, began=self.began)
-        again = Flight(flight.frame, flight.to, tries, due)
+            return Step(self._marked(self.inner, Phase.RETIRED, self.began))
+        return self._again(flight, next_due(_next(flight), now=ctx.now, began=self.began))
+
+    def _again(self, flight: Flight, due: int) -> Step:
+        again = Flight(flight.frame, flight.to, _next(flight), due)
         return Step(self._with(self.inner, again), frames=(flight.frame,), to=flight.to)
 
-    def _close(self, ctx: Context) -> Step:
-        if self.retired or self.inner.worn:
-            return Step(None)
-        _, frame = self._sealed(self.inner.marker, ctx)
-        return Step(None, frames=(frame,), to=self.inner.topic)
+
+def _next(flight: Flight) -> int:
+    return min(flight.tries + 1, _TRIES - 1)
+
+
+def _said(goodbye: Flight | None) -> tuple[tuple[bytes, ...], str | None]:
+    """Frames, and where they go."""
+    return ((goodbye.frame,), goodbye.to) if goodbye is not None else ((), None)
+
+
+def _step(after: Running | None, opened: Opened, plain: tuple[Plain, ...], goodbye: Flight | None) -> Step:
+    frames, to = _said(goodbye)
+    if isinstance(opened, plain_session.Opened):
+        return Step(after, frames, to, plain)
+    return Step(after, frames, to, plain, keep=opened.keep, drop=opened.drop)
+
+
+def _all_that_is_missing(before: Running, opened: Opened, plain: tuple[Plain, ...], goodbye: Flight | None) -> Step:
+    """Both have said goodbye: it is over, or goes on for what was overtaken, and for nothing else."""
+    left = before.inner.parted()
+    if left is None:
+        frames, to = _said(goodbye)
+        return Step(None, frames, to, plain)
+    return _step(before._marked(left, Phase.PARTED, before.began), opened, plain, goodbye)
 
 
 def begin(
@@ -176,28 +267,28 @@ def begin(
         inner = HealingSession.begin(split, session=session_id, initiator=initiator, own=own, peer=theirs)
     else:
         inner = PlainSession.begin(split, session=session_id, initiator=initiator)
-    hears, packed = frozenset({Hear(inner.topic)}), _head(mechanism, peer, ctx.now, False)
-    return Running(mechanism, peer, inner, ctx.now, False, flight, hears, packed)
+    hears, packed = frozenset({Hear(inner.topic)}), _head(mechanism, peer, ctx.now, Phase.SPEAKS)
+    return Running(mechanism, peer, inner, ctx.now, Phase.SPEAKS, flight, hears, packed)
 
 
 def restore(mechanism: Mechanism, parts: list[bytes]) -> Running:
     if len(parts) not in (2, 5):
         raise StoreCorrupt("A stored session has not the parts that it should have.")
-    identity, installation, began, retired = unpack(_FIXED, parts[0])
+    identity, installation, began, phase = unpack(_FIXED, parts[0])
     flight = None
     if len(parts) == 5:
         tries, due = unpack(_FLIGHT, parts[2])
         flight = Flight(parts[4], text(parts[3]), tries, due)
     inner: Inner = HealingSession.restore(parts[1]) if mechanism.heals else PlainSession.restore(parts[1])
-    if retired > 1 or (flight is not None and flight.tries >= len(limits.RESEND_MS)):
+    if phase > Phase.PARTED or (flight is not None and flight.tries >= _TRIES):
         raise StoreCorrupt("A stored session contradicts itself.")
     peer, hears = device(identity, installation), frozenset({Hear(inner.topic)})
-    packed = _head(mechanism, peer, began, bool(retired))
-    return Running(mechanism, peer, inner, began, bool(retired), flight, hears, packed)
+    packed = _head(mechanism, peer, began, Phase(phase))
+    return Running(mechanism, peer, inner, began, Phase(phase), flight, hears, packed)
 
 
-def _head(mechanism: Mechanism, peer: Device, began: int, retired: bool) -> bytes:
-    fixed = _FIXED.pack(peer.identity, installation_bytes(peer.installation), began, retired)
+def _head(mechanism: Mechanism, peer: Device, began: int, phase: Phase) -> bytes:
+    fixed = _FIXED.pack(peer.identity, installation_bytes(peer.installation), began, phase)
     return snapshots.head(snapshots.RUNNING, mechanism.protocol_id, fixed)
 
 
