@@ -223,3 +223,18 @@ def test_a_profile_keeps_the_plugins_and_the_relay_that_it_was_made_with(invoke:
 def test_what_is_advised_is_for_the_same_profile(invoke: Invoke, command: list[str]) -> None:
     invoke("--profile", "ann", "init")
     assert "kexkit --profile ann " in invoke("--profile", "ann", *command).err
+
+
+def test_settings_for_a_plugin_that_is_nowhere_are_no_silent_default(invoke: Invoke, home: Path) -> None:
+    invoke("init")
+    write_config(home, "default", '[plugins.psk]\nsecret = "of a plugin that is installed, but not enabled"\n')
+    assert invoke("whoami").code == 0
+    write_config(home, "default", '[plugins.relai]\npatience = "5"\n')
+    ran = invoke("whoami")
+    assert (ran.code, "[plugins.relai]" in ran.err) == (2, True)
+
+
+def test_a_relays_address_that_is_none_is_an_argument_that_cannot_be_read(invoke: Invoke) -> None:
+    invoke("init")
+    ran = invoke("--relay", "http://127.0.0.1:1", "listen", "--for", "0")
+    assert (ran.code, "It looks like ws://127.0.0.1:8765" in ran.err) == (2, True)

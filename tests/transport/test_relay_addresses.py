@@ -42,14 +42,16 @@ async def test_other_settings_that_cannot_be_are_refused_at_once(tmp_path: Path)
     for settings in (
         {},
         {"url": NOWHERE, "patience": "soon"},
+        {"url": NOWHERE, "patiense": "5"},
         {"url": NOWHERE, "patience": "0"},
         {"url": NOWHERE, "patience": "nan"},
         {"url": "wss://127.0.0.1:1", "ca": str(tmp_path / "missing.pem")},
         {"url": "wss://127.0.0.1:1", "ca": str(empty)},
     ):
-        with pytest.raises(BadAddress):
+        with pytest.raises(BadAddress) as bad:
             async with open_relay(settings):
                 pass
+        assert isinstance(bad.value, InvalidInput), "what the contract of transports says of settings"
 
 
 async def test_a_password_in_the_address_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,11 +18,12 @@ from kexkit import (
     Plugins,
     Policy,
     Publish,
+    installed_plugins,
     load_plugins,
     open_node,
 )
 from kexkit.api import KeyExchange, Transport
-from kexkit.errors import PluginMissing
+from kexkit.errors import InvalidInput, PluginMissing
 
 from kexkit_cli.console import Console
 from kexkit_cli.exits import IdentityChanged
@@ -54,6 +55,7 @@ class Opened:
 def loaded_plugins(invocation: Invocation, config: Config, console: Console) -> Plugins:
     """What is enabled. A name that is not installed is an error; a plugin that fails is told, and the others work."""
     names = enabled_plugins(invocation, config)
+    _check_tables(names, config)
     plugins = load_plugins(names, config.plugins)
     for report in plugins.reports:
         if report.state != "quarantined":
@@ -68,6 +70,16 @@ def loaded_plugins(invocation: Invocation, config: Config, console: Console) -> 
     if not plugins.key_exchanges:
         raise PluginMissing("No plugin that is enabled brings a key exchange.", advice="See: kexkit plugins list")
     return plugins
+
+
+def _check_tables(enabled: tuple[str, ...], config: Config) -> None:
+    """A plugin that is not enabled now may keep its settings; a misspelt name must not pass for the default."""
+    others = config.plugins.keys() - set(enabled)
+    for name in sorted(others - {report.name for report in installed_plugins()} if others else ()):
+        raise InvalidInput(
+            f"The profile's {CONFIG_NAME} has settings for a plugin that is not here: [plugins.{safe(name)}].",
+            advice="See: kexkit plugins list",
+        )
 
 
 def _chosen(kind: str, wanted: str | None, brought: Mapping[str, T]) -> str:

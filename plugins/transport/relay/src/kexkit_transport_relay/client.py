@@ -375,6 +375,8 @@ async def open_relay(
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> AsyncIterator[RelayTransport]:
     """`url` (ws:// or wss://), and perhaps `ca` (a PEM file) and `patience` (seconds for `publish`)."""
+    if unknown := sorted(settings.keys() - {"url", "ca", "patience"}):
+        raise BadAddress(f"The relay transport has no setting {unknown[0]!r}.", advice="It has: url, ca, patience.")
     if "url" not in settings:
         raise BadAddress("The relay transport needs a 'url'.", advice="It looks like ws://127.0.0.1:8765.")
     try:

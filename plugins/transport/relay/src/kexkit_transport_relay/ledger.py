@@ -356,7 +356,7 @@ def _lock(path: Path) -> sqlite3.Connection:
         lock.close()
         if "locked" in str(error):
             raise LedgerUnusable(
-                f"Another relay uses {path.parent}.", advice="Stop it, or give this one another folder."
+                f"Another relay uses {path.parent}.", advice="Stop it, or give this one another folder with --data."
             ) from None
         raise LedgerUnusable(f"The relay cannot use {path.parent} ({error}).") from None
     return lock

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.abc import ByteStream
 from attrs import field, frozen
-from kexkit.errors import TransportError
+from kexkit.errors import InvalidInput, TransportError
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.frames import Frame, Opcode
@@ -58,8 +58,8 @@ class Unreachable(TransportError):
     """Nothing answers there."""
 
 
-class BadAddress(TransportError):
-    """The relay's address cannot be used."""
+class BadAddress(InvalidInput, TransportError):
+    """The relay's address, or another setting, cannot be used."""
 
 
 async def until_one_ends(*loops: Callable[[], Awaitable[None]]) -> TransportError:
