@@ -39,6 +39,7 @@ async def test_every_method_of_a_closed_node_says_that_it_is_closed() -> None:
         lambda: closed.delivery(bytes(32)),
         lambda: closed.devices(contact),
         lambda: closed.forget_device(contact, "x"),
+        lambda: closed.pair("02" + "11" * 32),
         lambda: closed.ack(event),
     ):
         with pytest.raises((NodeClosed, Malformed)):

@@ -96,6 +96,15 @@ class Node:
         identity = await runtime.perform(lambda: runtime.engine.meet(parsed, name, runtime.moment()))
         return await self.contact(identity)
 
+    async def pair(self, code: str) -> tuple[str, ...]:
+        """Take the devices that a contact code of our own identity tells of for ours: what is sent from here goes to
+        them as well, our bundle and our signed offer name them, and who keeps one of their offers back is contradicted.
+        Both ends pair. Their installation ids; `forget_device` with our own identity undoes it."""
+        parsed = parse_contact_code(code)
+        runtime = self._runtime
+        found: tuple[str, ...] = await runtime.perform(lambda: runtime.engine.pair(parsed, runtime.moment()))
+        return found
+
     async def contact(self, identity: bytes) -> Contact:
         key = records.peer_key(identity)
         row = (await self._runtime.store.load((key,))).get(key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kexkit import _records as records
-from kexkit._engine import clocks, consenting, forgetting, noting, offering, receiving, sending, timing
+from kexkit._engine import clocks, consenting, forgetting, noting, offering, pairing, receiving, sending, timing
 from kexkit._engine.bare import cue_session
 from kexkit._engine.chatting import Composed, compose
 from kexkit._engine.inboxes import take_from_inbox
@@ -19,7 +19,7 @@ from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, O
 from kexkit._engine.setting import Setting
 from kexkit._engine.surveying import KnownDevice, devices_of
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
-from kexkit.api import Close, Cue, Envelope, Key, Versioned
+from kexkit.api import Cue, Envelope, Key, Versioned
 from kexkit.contact import ContactCode
 from kexkit.errors import KexkitError, PluginMissing, UnknownPeer
 from kexkit.events import Delivery, DeliveryChanged
@@ -72,6 +72,8 @@ class Engine:
             if not (yield from clocks.is_planned(draft, kind, moment)):
                 offering.plan(draft, kind, moment.now)
         draft.channels += own_channels(self.setting.me.identity)
+        if (yield from pairing.has_paired(self.setting)):
+            draft.channels.append(contact_code_channel(self.setting.me.identity))
         yield from self._hear_people(draft, moment)
         routes = yield from scan("route", limit=None)
         for _, row in routes:
@@ -101,6 +103,10 @@ class Engine:
 
     def meet(self, code: ContactCode, name: str, moment: Moment) -> Flow[Outcome]:
         return (yield from noting.meet(code, name, self.setting, moment, self._keys))
+
+    def pair(self, code: ContactCode, moment: Moment) -> Flow[Outcome]:
+        """Other devices of ours. The result: their installation ids."""
+        return (yield from pairing.pair(code, self.setting, moment))
 
     def contact_code(self, *, posted: bool = False, offers: bool | None = None) -> Flow[ContactCode]:
         """`posted`: as text, which others may come to see. `offers`: with ours, or without; None: as policy has it."""
@@ -136,13 +142,13 @@ class Engine:
         return draft.outcome(found)
 
     def end_sessions(self, peer: bytes, moment: Moment) -> Flow[Outcome]:
-        """Say goodbye in every session with a person, where that can be said, and forget its keys. Tells how many."""
+        """Say goodbye in every session with a person, where that can be said. Tells how many there were."""
         draft = Draft()
         person = yield from load_person(draft, peer)
-        ended = [ref.id for device in person.record.devices for ref in device.sessions]
-        for session_id in ended:
-            yield from cue_session(draft, session_id, Close(), self.setting, moment, self._keys)
-        return draft.outcome(len(ended))
+        ended = 0
+        for session_id in [ref.id for device in person.record.devices for ref in device.sessions]:
+            ended += yield from forgetting.say_goodbye(draft, session_id, self.setting, moment, self._keys)
+        return draft.outcome(ended)
 
     def consent(self, peer: bytes, what: Consent, moment: Moment) -> Flow[Outcome]:
         """A person decided what policy left open."""

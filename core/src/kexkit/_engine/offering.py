@@ -32,11 +32,13 @@ CONTACT_CODE_ADVERTISEMENT = 15
 """Status's number for a ContactCodeAdvertisement in an ApplicationMetadataMessage"""
 
 
-def renew(draft: Draft, setting: Setting, moment: Moment) -> Flow[None]:
-    """Make every offer of ours that is due, and sign anew what says which mechanisms we speak."""
+def renew(draft: Draft, setting: Setting, moment: Moment, *, bundle: bool = False) -> Flow[None]:
+    """Make every offer of ours that is due, and sign anew what says which mechanisms we speak. `bundle`: what it lists
+    has changed."""
     early = yield from _is_ahead(draft, setting, moment)
     for exchange in setting.exchanges:
-        yield from _renew_one(draft, exchange, setting, moment, early=early)
+        changed = bundle and exchange is setting.slot
+        yield from _renew_one(draft, exchange, setting, moment, early=early or changed)
     if setting.confirms:
         yield from _sign_offer(draft, setting, moment)
     elif setting.negotiates:
