@@ -6,10 +6,12 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from kexkit import hookspecs
+from kexkit_cli.invocation import DEFAULT_PLUGINS
 from kexkit_cli.scaffold import write_plugin
 
 REPOSITORY = Path(__file__).parents[2]
@@ -104,3 +106,14 @@ def test_no_heading_describes_a_hook_that_is_not_there() -> None:
 def test_every_link_of_a_guide_leads_somewhere(name: str) -> None:
     for target in _LINK.findall(guide(name)):
         assert target.startswith("https://") or (GUIDES / target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["index.md", "key-exchange.md"])
+def test_what_the_guide_installs_is_all_that_the_command_loads_by_itself(name: str) -> None:
+    """Or the first `kexkit init` in that place would end with a plugin that is missing."""
+    folders = re.findall(r"-e \"?sources/([\w/]+)", guide(name))
+    sources = [
+        tomllib.loads((REPOSITORY / folder / "pyproject.toml").read_text("utf-8"))["project"] for folder in folders
+    ]
+    brought = {plugin for project in sources for plugin in project.get("entry-points", {}).get("kexkit", {})}
+    assert set(DEFAULT_PLUGINS) <= brought
