@@ -12,7 +12,7 @@ from attrs import evolve
 from kexkit import _records as records
 from kexkit.api import Arrival, Change, Envelope, KeyExchange
 from kexkit.errors import StoreUnusable
-from kexkit.events import FrameRefused, TransportTrouble
+from kexkit.events import Delivery, DeliveryChanged, FrameRefused, TransportTrouble
 from kexkit.node import Node, open_node
 from kexkit.policy import WITHOUT_FORWARD_SECRECY
 from kexkit.testing import MemoryNetwork, MemoryStore
@@ -74,6 +74,25 @@ async def test_a_transport_that_raises_foreign_errors_is_tried_again(verb: str) 
         assert "OSError" in trouble.cause
         assert "socket" not in trouble.cause
         await heard(alice, "and back")
+
+
+async def test_however_often_a_text_is_handed_over_its_leaving_is_told_once() -> None:
+    network = MemoryNetwork()
+    clumsy = Clumsy(network.transport("alice"), "publish", times=0)
+    async with node_on(clumsy) as alice, node_on(network.transport("bob")) as bob:
+        to_bob = await alice.add(await bob.contact_code())
+        await flushed(alice)
+        clumsy.times = 2
+        await alice.send(to_bob, "at the third try")
+        told = []
+        with anyio.fail_after(PATIENCE):
+            async for event in alice.events():
+                if isinstance(event, DeliveryChanged):
+                    told.append(event.delivery)
+                if Delivery.STORED in told:
+                    break
+        assert told == [Delivery.QUEUED, Delivery.SENT, Delivery.STORED]
+        assert not clumsy.times
 
 
 async def test_an_envelope_with_a_time_out_of_range_is_refused_and_the_node_goes_on() -> None:

@@ -20,7 +20,7 @@ class Delivery(Enum):
     QUEUED = "queued"
     """committed here; nothing is lost any more"""
     SENT = "sent"
-    """handed to the transport"""
+    """being handed to the transport, which may fail and be tried again; told once while a node is open, never stored"""
     STORED = "stored"
     """the network has every copy; devices that are left out have been told of with `InstallationSkipped`"""
 

@@ -43,6 +43,8 @@ class Transmitter:
         self._trouble = trouble
         self._queue: deque[Departure] = deque()
         self._busy: OrderedDict[Key, None] = OrderedDict()
+        self._told: set[Key] = set()
+        """of those that are busy or fail: their leaving is told once, however often it is tried"""
         self._bell = anyio.Event()
         self._recent: Recent[bytes, bool] = Recent(RECENT_ENVELOPES)
         self._backoff = BACKOFF_FIRST_S
@@ -112,7 +114,8 @@ class Transmitter:
         key, envelope = item.key, item.envelope
         try:
             self._recent.put(waku.message_hash(PUBSUB_DEFAULT, envelope), True)
-            if item.message_id:
+            if item.message_id and key not in self._told:
+                self._told.add(key)
                 self._leaving(item.message_id, item.peer)
             await self._transport.publish(envelope)
         except TransportRefused as refused:
@@ -127,6 +130,7 @@ class Transmitter:
                 self._through.set()
             self._stored(key)
         self._busy.pop(key, None)
+        self._told.discard(key)
         window.release()
 
     async def _later(self, item: Departure, failed: KexkitError) -> None:
