@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.vectors.documents import Case, cases_of, documents
+from tests.vectors.documents import Case, cases_of, documents, not_read
 from tests.vectors.table import TABLE, NotRun
 
 OWN_DATA = Path(__file__).parent / "data"
 _RUN = pytest.StashKey[Counter[str]]()
 _NOT_RUN = pytest.StashKey[Counter[tuple[str, str]]]()
+_NOT_READ = pytest.StashKey[list[Path]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = Counter()
     config.stash[_NOT_RUN] = Counter()
+    config.stash[_NOT_READ] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,6 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cases = [case for path in documents(folders) for case in cases_of(path)]
     except (OSError, ValueError) as problem:
         raise pytest.UsageError(f"--vectors: {problem}") from None
+    metafunc.config.stash[_NOT_READ] += not_read(folders)
     wanted: list[Case] = []
     for case in cases:
         runner = TABLE.get((case.stem, case.kind))
@@ -59,3 +62,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"replayed {count:5} {file}")
     for (file, reason), count in sorted(not_run.items()):
         terminalreporter.line(f"not run  {count:5} {file}: {reason}")
+    for path in config.stash[_NOT_READ]:
+        terminalreporter.line(f"not read       {path.parent.name}/{path.name}: no .json")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.vectors.conftest import OWN_DATA
-from tests.vectors.documents import Case, cases_of, documents
+from tests.vectors.documents import Case, cases_of, documents, not_read
 from tests.vectors.table import TABLE
 from tests.vectors.test_vectors import test_a_recording_replays as replay
 
@@ -40,6 +40,47 @@ def test_a_file_without_cases_is_a_mistake(tmp_path: Path, text: str) -> None:
 def test_a_folder_without_files_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         documents([OWN_DATA, tmp_path])
+
+
+def test_a_list_of_cases_that_nobody_named_fails_wherever_it_stands(tmp_path: Path) -> None:
+    """Beside cases that are run, and of any name: it is no layout of ours, and so nobody would miss it."""
+    for known in ({"cases": [{"kind": "identity"}]}, {"vectors": [{}]}, {"testGroups": [{"tests": [{"tcId": 1}]}]}):
+        path = tmp_path / "topics.json"
+        path.write_text(json.dumps({"notes": {"a": "b"}, "header": ["text"], **known, "extra_cases": [{"n": 1}]}))
+        *_, extra = cases_of(path)
+        assert (extra.kind, extra.name, extra.content) == ("extra_cases", "0-extra_cases", {"n": 1})
+        with pytest.raises(pytest.fail.Exception, match=r"extra_cases.*name them in table"):
+            replay(extra, Counter())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"kind": "identity"}]', "a list at the top"),
+        ('"cases"', "a str at the top"),
+        ("[", "Expecting value"),
+        ('{"cases": {"a": {}}}', "'cases' is no list of cases"),
+        ('{"cases": [{}, "b"]}', "'cases' is no list of cases"),
+        ('{"cases": [{}], "more": {"a": [{}]}}', "'more' is no list of cases"),
+        ('{"cases": [{}], "more": ["a"]}', "'more' is no list of cases"),
+        ('{"testGroups": [{"type": "T"}]}', "'tests' is no list of cases"),
+        ('{"testGroups": [{"tests": [{}], "more": [{}]}]}', "'more' in one of the testGroups"),
+    ],
+)
+def test_what_is_neither_cases_nor_named_as_none_is_a_mistake_that_names_the_file(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"odd\.json: .*{said}"):
+        cases_of(path)
+
+
+def test_files_that_are_not_read_are_told_of(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('{"cases": [{}]}')
+    (tmp_path / "two.rsp").write_text("COUNT = 0")
+    assert documents([tmp_path]) == [tmp_path / "one.json"]
+    assert not_read([tmp_path]) == [tmp_path / "two.rsp"]
 
 
 def test_cases_of_every_layout_are_found(tmp_path: Path) -> None:
