@@ -21,6 +21,7 @@ from kexkit_transport_relay.limits import DAY, MIB, Quotas
 from kexkit_transport_relay.server import LOOPBACK, Serving, serve
 
 DEFAULT_PORT = 8765
+FAILURE = 1
 INTERRUPTED = 130
 DEFAULT = Quotas()
 Command: TypeAlias = Callable[..., None]
@@ -91,8 +92,11 @@ def relay(
     except KeyboardInterrupt:
         context.exit(INTERRUPTED)
     except KexkitError as error:
+        if not as_json:
+            raise  # whoever runs commands says it, as JSON where that was asked of it
+        click.echo(json.dumps({"error": str(error), "kind": type(error).__name__, "exit": FAILURE}))
         click.echo(f"kexkit relay: {error}", err=True)
-        context.exit(1)
+        context.exit(FAILURE)
 
 
 def _home() -> Path:
