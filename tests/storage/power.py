@@ -163,6 +163,11 @@ class _Cursor(apsw.Cursor):
         return self
 
 
+def _as_bytes(cursor: Any, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Texts as the store asks sqlite3 for them."""
+    return tuple(value.encode() if isinstance(value, str) else value for value in row)
+
+
 class Machine:
     """A disk, and the connections to databases on it."""
 
@@ -175,6 +180,7 @@ class Machine:
         """A connection that the store takes for one of sqlite3's."""
         connection = apsw.Connection(str(file), vfs=PowerVFS.NAME)
         connection.cursor_factory = _Cursor
+        connection.row_trace = _as_bytes
         self._connections.append(connection)
         return connection
 

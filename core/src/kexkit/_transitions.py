@@ -64,6 +64,7 @@ TABLE: Final[dict[State, dict[Cause, State]]] = {
         Cause.CONFIRMED: State.OPEN,
         Cause.REFUSED: State.REFUSED,
         Cause.CONTRADICTED: State.FROZEN,
+        Cause.OUTDATED: State.STALE,
         Cause.ENDED: State.CLOSED,
     },
     State.PROVISIONAL: {

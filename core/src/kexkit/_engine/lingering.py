@@ -57,6 +57,9 @@ def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Mom
         draft.write(records.timer_key(last + patience, records.Timer.CONFIRM, session_id), b"")
         return
     if exchange is None or session is None or session.session.grade is None or not waits:
+    if ref.crossed and ref.texts:  # perhaps they were lost with the opening, and an answer to this would hide it
+        plan_repeat(draft, person, device, ref, moment)
+        ref.texts = 0
         return
     talk = Talk(person, device, ref, exchange)
     alone = yield from confirmation_alone(draft, talk, session, setting, moment)
@@ -64,8 +67,10 @@ def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Mom
         queue(draft, envelope, moment)
     ref.asked = moment.now
     person.changed = True
-    fresh = moment.now - ref.since < PROVISIONAL_MS and exchange.carriage is Carriage.BARE
-    if fresh or (yield from _somebody_waits(person)):  # whoever drops one question shall not silence us for good
+    repeats = exchange.carriage is Carriage.BARE or ref.crossed
+    if (repeats and moment.now - ref.since < PROVISIONAL_MS) or (
+        yield from _somebody_waits(person)
+    ):  # whoever drops one question shall not silence us for good
         ask_again(draft, ref, moment)
     save_person(draft, person)
 

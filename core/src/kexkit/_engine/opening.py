@@ -7,7 +7,7 @@ would have changed is forgotten with it.
 from __future__ import annotations
 
 from kexkit import _records as records
-from kexkit._engine.attaching import ask_for_confirmation, confirmation_alone
+from kexkit._engine.attaching import ask_again, ask_for_confirmation, confirmation_alone
 from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
 from kexkit._engine.frames import Sealed, flights
@@ -113,7 +113,8 @@ def progress(
         awaken(draft, person.identity, moment)
     if heard:
         _notice(talk, moment)
-        follow(person, device.installation, ref)
+        if not person.record.forgotten or not is_forgotten(person, ref.id):
+            follow(person, device.installation, ref, texts=bool(came.texts))
     return came
 
 
@@ -238,6 +239,7 @@ def place(
 def _loose(step: Step, exchange: KeyExchange, setting: Setting) -> list[Plain]:
     """Texts without a session: they keep nothing and lower nothing, and come only if policy takes them."""
     if step.keep or step.drop or step.frames:
+    _ask_for_what_it_crossed(draft, device, ref, moment)
         raise broken(exchange.name, "a text without a session has effects")
     texts = []
     for plain in step.plain:
@@ -247,5 +249,13 @@ def _loose(step: Step, exchange: KeyExchange, setting: Setting) -> list[Plain]:
             raise PolicyRefused("A text without forward secrecy came, and the policy takes none.")
         payload = mvds.unwrap(plain.body) if plain.body and setting.negotiates else None
         bodies = (plain.body,) if payload is None else payload.bodies
+def _ask_for_what_it_crossed(draft: Draft, device: records.PeerDevice, ref: records.SessionRef, moment: Moment) -> None:
+    """Of two that crossed the smaller id wins if both arrive. Ours may have been lost, or its answer, and texts that go
+    on in theirs would not show it."""
+    ours = next((each for each in device.sessions if each.id == ref.crossed), None)
+    if ours is not None and ours.id < ref.id and ours.confirming == Confirming.ASKING:
+        ask_again(draft, ours, moment)
+
+
         texts += [Plain(body, plain.grade) for body in bodies]
     return texts

@@ -22,6 +22,7 @@ from kexkit.api import value
 from kexkit.errors import InvalidInput, Limit, Malformed
 
 _GROUP_BYTES: Final = 32
+_SESSION_BYTES: Final = 32
 _TIMESTAMP_MAX: Final = 2**63 - 1
 
 
@@ -31,6 +32,8 @@ class Unwrapped:
     """wrapped application messages, each with its own id; none: there is something to say, but no message"""
     confirm: bytes | None = field(default=None, repr=False)
     """never empty"""
+    crossed: bytes = b""
+    """beside an answer: the session that its maker had begun when this one came; empty: none"""
     acks: tuple[bytes, ...] = ()
     """ids as of `message_id`"""
     offers: tuple[bytes, ...] = ()
@@ -50,7 +53,7 @@ def message_id(body: bytes, *, group: bytes, timestamp: int) -> bytes:
     return sha256(b"MESSAGE_ID" + group + (timestamp % 2**64).to_bytes(8, "little") + body).digest()
 
 
-def wrap(bodies: Sequence[bytes], *, group: bytes, timestamp: int, confirm: bytes = b"") -> bytes:
+def wrap(bodies: Sequence[bytes], *, group: bytes, timestamp: int, confirm: bytes = b"", crossed: bytes = b"") -> bytes:
     """`timestamp` in seconds: when the messages were written, the same in every repetition, or the id is another."""
     if not bodies and not confirm:
         raise InvalidInput("An empty data sync payload is none.")
@@ -58,7 +61,11 @@ def wrap(bodies: Sequence[bytes], *, group: bytes, timestamp: int, confirm: byte
         raise InvalidInput(f"A data sync group has {_GROUP_BYTES} bytes.")
     if not 0 <= timestamp <= _TIMESTAMP_MAX:
         raise InvalidInput("A data sync timestamp is out of range.")
-    wire = pb.DataSyncPayload(kexkit_confirmations=(confirm,) if confirm else ())
+    if crossed and (not confirm or len(crossed) != _SESSION_BYTES):
+        raise InvalidInput(f"A session that crossed is named beside a confirmation, by its {_SESSION_BYTES} bytes.")
+    wire = pb.DataSyncPayload(
+        kexkit_confirmations=(confirm,) if confirm else (), kexkit_crossings=(crossed,) if crossed else ()
+    )
     for body in bodies:
         wire.messages.add(group_id=group, timestamp=timestamp, body=body)
     raw = wire.SerializeToString(deterministic=True)
@@ -86,9 +93,13 @@ def unwrap(data: bytes) -> Unwrapped | None:
         raise Malformed("A data sync payload has more than one confirmation.")
     if confirmations and not confirmations[0]:
         raise Malformed("A data sync payload has an empty confirmation.")
+    crossed = wire.kexkit_crossings
+    if crossed and (len(crossed) > 1 or not confirmations or len(crossed[0]) != _SESSION_BYTES):
+        raise Malformed("A data sync payload names sessions that crossed where it may not, or not as it should.")
     return Unwrapped(
         bodies=tuple([message.body for message in wire.messages]),
         confirm=confirmations[0] if confirmations else None,
+        crossed=crossed[0] if crossed else b"",
         acks=tuple(wire.acks),
         offers=(*wire.offers, *chain.from_iterable(group.message_ids for group in wire.group_offers)),
         requests=tuple(wire.requests),
