@@ -78,7 +78,7 @@ def test_one_field_makes_a_payload_even_if_it_says_nothing(fields: dict[str, lis
         write((5004, b"\xff")),
         write((5005, b"\x0a\x05")),
         write((5004, 7), (20055, 7)),
-        write((5006, b"later"), (20056, b"")),
+        write((5006, b"later"), (20057, b"")),
         bytes(300),
     ],
     ids=["empty", "no protobuf", "cut", "broken message", "broken group", "numbers", "unknown fields", "zeros"],
@@ -89,7 +89,7 @@ def test_what_status_go_would_not_take_for_a_payload_is_none(raw: bytes) -> None
 
 def test_fields_that_we_do_not_know_are_passed_over() -> None:
     raw = mvds.wrap((b"body",), group=GROUP, timestamp=1, confirm=CONFIRM)
-    assert mvds.unwrap(write((7, b"x")) + raw + write((5006, b"y"), (20056, b"z"))) == mvds.unwrap(raw)
+    assert mvds.unwrap(write((7, b"x")) + raw + write((5006, b"y"), (20057, b"z"))) == mvds.unwrap(raw)
 
 
 @pytest.mark.parametrize("second", [CONFIRM, b"", b"other"], ids=["the same", "empty", "another"])
@@ -99,6 +99,31 @@ def test_a_second_confirmation_is_refused(second: bytes) -> None:
     for doubled in (raw + write((20055, second)), write((20055, second)) + raw):
         with pytest.raises(Malformed):
             mvds.unwrap(doubled)
+
+
+def test_a_session_that_crossed_is_named_beside_a_confirmation_and_comes_back() -> None:
+    raw = mvds.wrap((b"body",), group=GROUP, timestamp=1, confirm=CONFIRM, crossed=GROUP)
+    assert raw == mvds.wrap((b"body",), group=GROUP, timestamp=1, confirm=CONFIRM) + write((20056, GROUP))
+    assert mvds.unwrap(raw) == mvds.Unwrapped((b"body",), CONFIRM, GROUP)
+    for confirm, crossed in ((b"", GROUP), (CONFIRM, GROUP[1:]), (CONFIRM, GROUP + b"x")):
+        with pytest.raises(InvalidInput):
+            mvds.wrap((b"body",), group=GROUP, timestamp=1, confirm=confirm, crossed=crossed)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ((20056, GROUP),),
+        ((20055, CONFIRM), (20056, GROUP), (20056, GROUP)),
+        ((20055, CONFIRM), (20056, GROUP[1:])),
+        ((20055, CONFIRM), (20056, GROUP + b"x")),
+        ((20055, CONFIRM), (20056, b"")),
+    ],
+    ids=["alone", "two", "short", "long", "empty"],
+)
+def test_a_session_that_crossed_is_named_once_and_as_it_should(fields: tuple[tuple[int, bytes], ...]) -> None:
+    with pytest.raises(Malformed):
+        mvds.unwrap(write(*fields))
 
 
 def test_an_empty_confirmation_is_refused() -> None:

@@ -104,6 +104,7 @@ def attached(
         group=mvds.one_to_one_group(setting.me.identity, talk.person.identity),
         timestamp=moment.now // 1000,
         confirm=row.value if row is not None else b"",
+        crossed=ref.crossed if row is not None and not ref.ours else b"",
     )
 
 

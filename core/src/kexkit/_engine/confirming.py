@@ -16,7 +16,7 @@ from kexkit._engine.noting import note_offers
 from kexkit._engine.peers import advance, let_rest, plan_repeat
 from kexkit._engine.requests import Draft, Flow, Moment, load_one
 from kexkit._engine.setting import Setting
-from kexkit._engine.settling import Heard, Talk, confirmed, freeze, trouble
+from kexkit._engine.settling import Heard, Talk, confirmed, freeze, let_the_other_go, trouble
 from kexkit._negotiation import Confirming
 from kexkit._transitions import Cause, State
 from kexkit._wire import mvds
@@ -39,6 +39,11 @@ def hear(draft: Draft, talk: Talk, plains: Sequence[Plain], setting: Setting, mo
         bodies = (plain.body,) if payload is None else payload.bodies
         confirm = payload.confirm if payload is not None else None
         yield from _hear_confirm(draft, talk, confirm, heard, setting, moment)
+        if talk.ref.crossed and confirm is None and setting.confirms:
+            let_the_other_go(draft, talk, moment)
+        elif payload is not None and payload.crossed and talk.ref.ours and not talk.ref.crossed:
+            talk.ref.crossed = payload.crossed  # it may come after this answer, and still was begun before
+            talk.person.changed = True
         texts = [Plain(body, plain.grade) for body in bodies]
         (heard.withheld if State(talk.ref.state) in (State.REFUSED, State.FROZEN) else heard.texts).extend(texts)
     return heard

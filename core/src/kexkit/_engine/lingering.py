@@ -67,10 +67,9 @@ def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Mom
         queue(draft, envelope, moment)
     ref.asked = moment.now
     person.changed = True
-    repeats = exchange.carriage is Carriage.BARE or ref.crossed
-    if (repeats and moment.now - ref.since < PROVISIONAL_MS) or (
-        yield from _somebody_waits(person)
-    ):  # whoever drops one question shall not silence us for good
+    by_itself = exchange.carriage is Carriage.BARE or ref.crossed  # no text repeats it
+    fresh = by_itself and moment.now - ref.since < PROVISIONAL_MS
+    if fresh or (yield from _somebody_waits(person)):  # whoever drops one question shall not silence us for good
         ask_again(draft, ref, moment)
     save_person(draft, person)
 

@@ -113,8 +113,7 @@ def progress(
         awaken(draft, person.identity, moment)
     if heard:
         _notice(talk, moment)
-        if not person.record.forgotten or not is_forgotten(person, ref.id):
-            follow(person, device.installation, ref, texts=bool(came.texts))
+        follow(person, device.installation, ref, texts=bool(came.texts))
     return came
 
 

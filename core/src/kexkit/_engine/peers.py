@@ -185,14 +185,13 @@ def add_session(
 ) -> Flow[records.SessionRef]:
     """Give a new session its place: state and rank. The oldest goes when there are too many of its mechanism.
 
-    An opening that crosses ours before ours was heard shares its rank, so that the smaller id wins on both ends; any
-    other opening supersedes.
+    An opening that crossed one of ours shares its rank, so that the smaller id wins on both ends; any other opening
+    supersedes.
     """
     mechanism = exchange.name
     same = [ref for ref in device.sessions if ref.mechanism == mechanism]
-    top = max((ref.rank for ref in same), default=0)
-    unheard = (State.OPENING, State.PROVISIONAL)
-    crossing = [ref for ref in same if ref.ours and State(ref.state) in unheard and ref.rank == top]
+    crossing = None if ours else _crossed_by(same, session.session.id)
+    rank = _rank_beside(same, crossing)
     begins = Cause.BEGIN if session.session.grade is None else Cause.BEGIN_READY
     cause = begins if ours else Cause.ACCEPT
     known = advert_of(device, mechanism)
@@ -207,22 +206,64 @@ def add_session(
     person.changed = True
     place = Device(person.identity, device.installation)
     draft.write(records.place_key(session.session.id), records.write_place(place))
+    if crossing is not None:
+        crossing.rank = rank
+        crossing.crossed = session.session.id
     return device.sessions.add(
         mechanism=mechanism,
         id=session.session.id,
         epoch=known.epoch if known is not None else 0,
-        rank=top if crossing and not ours else top + 1,
+        rank=rank,
         state=transitions.after(State.NOTHING, cause),
         ours=ours,
         confirming=Confirming.SETTLED if ours else Confirming.EXPECTING,
         since=moment.now,
+        crossed=crossing.id if crossing is not None else b"",
     )
 
 
-def follow(person: Person, installation: str, ref: records.SessionRef) -> None:
+def _crossed_by(same: list[records.SessionRef], opening: bytes) -> records.SessionRef | None:
+    """Which of ours they had not heard of when they began this: one that is not answered yet, or was answered with the
+    word that this is on its way."""
+    told = next((ref for ref in same if ref.ours and ref.crossed == opening), None)
+    if told is not None:
+        return told
+    top = _top(same)
+    unheard = (State.OPENING, State.PROVISIONAL)
+    return next((ref for ref in same if ref.ours and State(ref.state) in unheard and ref.rank == top), None)
+
+
+def _rank_beside(same: list[records.SessionRef], crossing: records.SessionRef | None) -> int:
+    """Above all others, unless what it crossed is below some: those came after both."""
+    top = _top(same)
+    if crossing is None:
+        return top + 1
+    shared = any(ref.rank == top for ref in same if ref.id != crossing.id)
+    return top + 1 if shared and crossing.rank == top else crossing.rank
+
+
+def _top(same: list[records.SessionRef]) -> int:
+    return max((ref.rank for ref in same), default=0)
+
+
+def winner_over(device: records.PeerDevice, ref: records.SessionRef) -> records.SessionRef | None:
+    """The session that won over this one: of two that crossed, the one with the smaller id, once we know that both ends
+    have it. Not with a device that confirms nothing: it goes on in either, and nothing says that it has both."""
+    if not ref.crossed or not device.offer_seq:
+        return None
+    twin = next((each for each in device.sessions if each.id == ref.crossed), None)
+    if twin is None or twin.crossed != ref.id or ref.id < twin.id:
+        return None
+    decided = State(twin.state) is State.OPEN and twin.confirming == Confirming.SETTLED
+    return twin if decided else None
+
+
+def follow(person: Person, installation: str, ref: records.SessionRef, *, texts: bool) -> None:
     """We answer in the session in which the peer spoke last. Else each end could go on in one of its own for ever,
-    where neither hears the answers that heal it. One that we outdated and the peer did not is displaced as late as our
-    newest: perhaps nothing of ours arrives there, and the peer has no other."""
+    where neither hears the answers that heal it. Of two that crossed not in the one that lost: there each end would
+    follow the other back and forth; and as long as none has, only where `texts` come: both are answered, used is one.
+    One that we outdated and the peer did not is displaced as late as our newest: perhaps nothing of ours arrives there,
+    and the peer has no other."""
     device = device_of(person, installation)
     if device is None or len(device.sessions) == 1:
         return
@@ -232,19 +273,19 @@ def follow(person: Person, installation: str, ref: records.SessionRef) -> None:
             ref.rank = top
             person.changed = True
         return
-    if State(ref.state) not in transitions.SEALS:
+    if State(ref.state) not in transitions.SEALS or winner_over(device, ref) is not None:
         return
     best = sealing_order(device, ref.mechanism)[0]
-    if best.id != ref.id:
+    if best.id != ref.id and (texts or best.id != ref.crossed or not device.offer_seq):
         ref.rank = best.rank + 1
         person.changed = True
 
 
 def sealing_order(device: records.PeerDevice, mechanism: str) -> list[records.SessionRef]:
-    """Sessions that may seal, best first: highest rank, then smallest id."""
+    """Sessions that may seal, best first: highest rank, then smallest id; last, those that lost to one of them."""
     usable = [ref for ref in device.sessions if ref.mechanism == mechanism and ref.state in transitions.SEALS]
     if len(usable) > 1:
-        usable.sort(key=lambda ref: (-ref.rank, ref.id))
+        usable.sort(key=lambda ref: (winner_over(device, ref) is not None, -ref.rank, ref.id))
     return usable
 
 

@@ -10,7 +10,7 @@ from kexkit._engine.drawer import Fetched, ask, guarded, take
 from kexkit._engine.frames import Postponed, Sealed, flights, seal_in
 from kexkit._engine.negotiating import answered_digest, begins, chosen, may_begin, offered_by, opening_to
 from kexkit._engine.noting import recall_offer
-from kexkit._engine.peers import Person, add_session, advert_of, sealing_order, targets, to_advert
+from kexkit._engine.peers import Person, add_session, advert_of, sealing_order, targets, to_advert, winner_over
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Talk, give_up
@@ -169,7 +169,7 @@ def _meanwhile(
     waits."""
     spoken = setting.allowed.intersection(offered_by(device, setting))
     older = [ref for ref in device.sessions if State(ref.state) is State.OPEN and ref.mechanism in spoken]
-    for ref in sorted(older, key=lambda ref: (-ref.rank, ref.id)):
+    for ref in sorted(older, key=lambda ref: (winner_over(device, ref) is not None, -ref.rank, ref.id)):
         session = yield from live(draft, ref.id)
         if session is not None and setting.policy.permits(session.session.grade):
             talk = Talk(person, device, ref, setting.by_name[ref.mechanism])

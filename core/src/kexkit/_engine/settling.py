@@ -7,11 +7,11 @@ from attrs import define
 from kexkit import _records as records
 from kexkit._engine.frames import Sealed
 from kexkit._engine.negotiating import chosen, failed, forgiven
-from kexkit._engine.peers import Person, advance, awaken, let_rest, plan_repeat, save_person
+from kexkit._engine.peers import Person, advance, awaken, let_rest, plan_repeat, save_person, winner_over
 from kexkit._engine.requests import Draft, Flow, Moment, scan
 from kexkit._engine.setting import Setting
 from kexkit._negotiation import Confirming, raised, weaker
-from kexkit._transitions import Cause, State
+from kexkit._transitions import SEALS, Cause, State
 from kexkit.api import Guarantee, KeyExchange, Plain, value
 from kexkit.errors import DowngradeNeedsConsent, KexkitError, NoCommonMechanism, Refusal
 from kexkit.events import NegotiationTrouble, SessionOpened
@@ -99,6 +99,21 @@ def _outdate(draft: Draft, talk: Talk, ref: records.SessionRef, moment: Moment) 
     advance(talk.person, ref, Cause.OUTDATED)
     ref.since = moment.now
     let_rest(draft, ref, moment)
+
+
+def let_the_other_go(draft: Draft, talk: Talk, moment: Moment) -> None:
+    """They spoke in this session without a confirmation, so they know that we have it, and we that they do. If it won
+    over one that crossed it, that one only hears from now on. What was said there without an answer is said again."""
+    device = talk.device
+    loser = next((each for each in device.sessions if each.id == talk.ref.crossed), None)
+    if loser is None or winner_over(device, loser) is None:
+        return
+    theirs_alone = State(loser.state) is State.OPENING and not loser.ours  # they ask no more about it
+    if not theirs_alone and State(loser.state) not in SEALS:
+        return
+    _outdate(draft, talk, loser, moment)
+    if loser.confirming == Confirming.ASKING and loser.texts:
+        plan_repeat(draft, talk.person, device, loser, moment)
 
 
 def settle(draft: Draft, talk: Talk) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Peer(_message.Message):
-    __slots__ = ("format", "name", "contact", "devices", "bundle_digest", "held", "withheld")
+    __slots__ = ("format", "name", "contact", "devices", "bundle_digest", "held", "withheld", "forgotten")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONTACT_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class Peer(_message.Message):
     BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     WITHHELD_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     format: int
     name: str
     contact: bool
@@ -22,10 +23,11 @@ class Peer(_message.Message):
     bundle_digest: bytes
     held: int
     withheld: int
-    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., contact: bool = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., bundle_digest: _Optional[bytes] = ..., held: _Optional[int] = ..., withheld: _Optional[int] = ...) -> None: ...
+    forgotten: _containers.RepeatedCompositeFieldContainer[Device]
+    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., contact: bool = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., bundle_digest: _Optional[bytes] = ..., held: _Optional[int] = ..., withheld: _Optional[int] = ..., forgotten: _Optional[_Iterable[_Union[Device, _Mapping]]] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin", "offer", "offer_digest", "offer_until", "bare", "floor", "conflict", "attempts", "resume", "offer_from", "told", "new_static", "proven", "skipped", "aside")
+    __slots__ = ("installation", "adverts", "sessions", "offer_seq", "offered", "enabled", "pin", "offer", "offer_digest", "offer_until", "bare", "floor", "conflict", "attempts", "resume", "offer_from", "told", "new_static", "proven", "skipped", "aside", "mask_seq", "mask")
     INSTALLATION_FIELD_NUMBER: _ClassVar[int]
     ADVERTS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +49,8 @@ class Device(_message.Message):
     PROVEN_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
     ASIDE_FIELD_NUMBER: _ClassVar[int]
+    MASK_SEQ_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     installation: str
     adverts: _containers.RepeatedCompositeFieldContainer[Advert]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionRef]
@@ -68,7 +72,9 @@ class Device(_message.Message):
     proven: int
     skipped: str
     aside: bool
-    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ..., offer: _Optional[bytes] = ..., offer_digest: _Optional[bytes] = ..., offer_until: _Optional[int] = ..., bare: bool = ..., floor: _Optional[int] = ..., conflict: _Optional[bytes] = ..., attempts: _Optional[int] = ..., resume: _Optional[int] = ..., offer_from: _Optional[int] = ..., told: _Optional[bytes] = ..., new_static: bool = ..., proven: _Optional[int] = ..., skipped: _Optional[str] = ..., aside: bool = ...) -> None: ...
+    mask_seq: int
+    mask: int
+    def __init__(self, installation: _Optional[str] = ..., adverts: _Optional[_Iterable[_Union[Advert, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionRef, _Mapping]]] = ..., offer_seq: _Optional[int] = ..., offered: _Optional[_Iterable[str]] = ..., enabled: bool = ..., pin: _Optional[int] = ..., offer: _Optional[bytes] = ..., offer_digest: _Optional[bytes] = ..., offer_until: _Optional[int] = ..., bare: bool = ..., floor: _Optional[int] = ..., conflict: _Optional[bytes] = ..., attempts: _Optional[int] = ..., resume: _Optional[int] = ..., offer_from: _Optional[int] = ..., told: _Optional[bytes] = ..., new_static: bool = ..., proven: _Optional[int] = ..., skipped: _Optional[str] = ..., aside: bool = ..., mask_seq: _Optional[int] = ..., mask: _Optional[int] = ...) -> None: ...
 
 class Advert(_message.Message):
     __slots__ = ("mechanism", "public", "epoch", "issued", "expires", "traits")
@@ -87,7 +93,7 @@ class Advert(_message.Message):
     def __init__(self, mechanism: _Optional[str] = ..., public: _Optional[bytes] = ..., epoch: _Optional[int] = ..., issued: _Optional[int] = ..., expires: _Optional[int] = ..., traits: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionRef(_message.Message):
-    __slots__ = ("mechanism", "id", "epoch", "rank", "state", "ours", "offer", "confirming", "record", "since", "texts", "asked", "cloned", "ahead")
+    __slots__ = ("mechanism", "id", "epoch", "rank", "state", "ours", "offer", "confirming", "record", "since", "texts", "asked", "cloned", "ahead", "crossed")
     MECHANISM_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +108,7 @@ class SessionRef(_message.Message):
     ASKED_FIELD_NUMBER: _ClassVar[int]
     CLONED_FIELD_NUMBER: _ClassVar[int]
     AHEAD_FIELD_NUMBER: _ClassVar[int]
+    CROSSED_FIELD_NUMBER: _ClassVar[int]
     mechanism: str
     id: bytes
     epoch: int
@@ -116,7 +123,8 @@ class SessionRef(_message.Message):
     asked: int
     cloned: bool
     ahead: int
-    def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ..., offer: _Optional[bytes] = ..., confirming: _Optional[int] = ..., record: _Optional[bytes] = ..., since: _Optional[int] = ..., texts: _Optional[int] = ..., asked: _Optional[int] = ..., cloned: bool = ..., ahead: _Optional[int] = ...) -> None: ...
+    crossed: bytes
+    def __init__(self, mechanism: _Optional[str] = ..., id: _Optional[bytes] = ..., epoch: _Optional[int] = ..., rank: _Optional[int] = ..., state: _Optional[int] = ..., ours: bool = ..., offer: _Optional[bytes] = ..., confirming: _Optional[int] = ..., record: _Optional[bytes] = ..., since: _Optional[int] = ..., texts: _Optional[int] = ..., asked: _Optional[int] = ..., cloned: bool = ..., ahead: _Optional[int] = ..., crossed: _Optional[bytes] = ...) -> None: ...
 
 class Text(_message.Message):
     __slots__ = ("wrapped", "author", "installation", "peer", "grade", "pending", "at", "outgoing", "copies", "clock")

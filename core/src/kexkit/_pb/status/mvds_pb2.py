@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kexkit/status/mvds.proto\x12\rkexkit.status\"\xd1\x01\n\x0f\x44\x61taSyncPayload\x12\r\n\x04\x61\x63ks\x18\x89\' \x03(\x0c\x12\x0f\n\x06offers\x18\x8a\' \x03(\x0c\x12\x11\n\x08requests\x18\x8b\' \x03(\x0c\x12\x31\n\x08messages\x18\x8c\' \x03(\x0b\x32\x1e.kexkit.status.DataSyncMessage\x12\x38\n\x0cgroup_offers\x18\x8d\' \x03(\x0b\x32!.kexkit.status.DataSyncGroupOffer\x12\x1e\n\x14kexkit_confirmations\x18\xd7\x9c\x01 \x03(\x0c\"G\n\x0f\x44\x61taSyncMessage\x12\x11\n\x08group_id\x18\xf1. \x01(\x0c\x12\x12\n\ttimestamp\x18\xf2. \x01(\x03\x12\r\n\x04\x62ody\x18\xf3. \x01(\x0c\";\n\x12\x44\x61taSyncGroupOffer\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kexkit/status/mvds.proto\x12\rkexkit.status\"\xed\x01\n\x0f\x44\x61taSyncPayload\x12\r\n\x04\x61\x63ks\x18\x89\' \x03(\x0c\x12\x0f\n\x06offers\x18\x8a\' \x03(\x0c\x12\x11\n\x08requests\x18\x8b\' \x03(\x0c\x12\x31\n\x08messages\x18\x8c\' \x03(\x0b\x32\x1e.kexkit.status.DataSyncMessage\x12\x38\n\x0cgroup_offers\x18\x8d\' \x03(\x0b\x32!.kexkit.status.DataSyncGroupOffer\x12\x1e\n\x14kexkit_confirmations\x18\xd7\x9c\x01 \x03(\x0c\x12\x1a\n\x10kexkit_crossings\x18\xd8\x9c\x01 \x03(\x0c\"G\n\x0f\x44\x61taSyncMessage\x12\x11\n\x08group_id\x18\xf1. \x01(\x0c\x12\x12\n\ttimestamp\x18\xf2. \x01(\x03\x12\r\n\x04\x62ody\x18\xf3. \x01(\x0c\";\n\x12\x44\x61taSyncGroupOffer\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kexkit._pb.status.mvds_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DATASYNCPAYLOAD']._serialized_start=44
-  _globals['_DATASYNCPAYLOAD']._serialized_end=253
-  _globals['_DATASYNCMESSAGE']._serialized_start=255
-  _globals['_DATASYNCMESSAGE']._serialized_end=326
-  _globals['_DATASYNCGROUPOFFER']._serialized_start=328
-  _globals['_DATASYNCGROUPOFFER']._serialized_end=387
+  _globals['_DATASYNCPAYLOAD']._serialized_end=281
+  _globals['_DATASYNCMESSAGE']._serialized_start=283
+  _globals['_DATASYNCMESSAGE']._serialized_end=354
+  _globals['_DATASYNCGROUPOFFER']._serialized_start=356
+  _globals['_DATASYNCGROUPOFFER']._serialized_end=415
 # @@protoc_insertion_point(module_scope)

@@ -7,20 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DataSyncPayload(_message.Message):
-    __slots__ = ("acks", "offers", "requests", "messages", "group_offers", "kexkit_confirmations")
+    __slots__ = ("acks", "offers", "requests", "messages", "group_offers", "kexkit_confirmations", "kexkit_crossings")
     ACKS_FIELD_NUMBER: _ClassVar[int]
     OFFERS_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     GROUP_OFFERS_FIELD_NUMBER: _ClassVar[int]
     KEXKIT_CONFIRMATIONS_FIELD_NUMBER: _ClassVar[int]
+    KEXKIT_CROSSINGS_FIELD_NUMBER: _ClassVar[int]
     acks: _containers.RepeatedScalarFieldContainer[bytes]
     offers: _containers.RepeatedScalarFieldContainer[bytes]
     requests: _containers.RepeatedScalarFieldContainer[bytes]
     messages: _containers.RepeatedCompositeFieldContainer[DataSyncMessage]
     group_offers: _containers.RepeatedCompositeFieldContainer[DataSyncGroupOffer]
     kexkit_confirmations: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, acks: _Optional[_Iterable[bytes]] = ..., offers: _Optional[_Iterable[bytes]] = ..., requests: _Optional[_Iterable[bytes]] = ..., messages: _Optional[_Iterable[_Union[DataSyncMessage, _Mapping]]] = ..., group_offers: _Optional[_Iterable[_Union[DataSyncGroupOffer, _Mapping]]] = ..., kexkit_confirmations: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    kexkit_crossings: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, acks: _Optional[_Iterable[bytes]] = ..., offers: _Optional[_Iterable[bytes]] = ..., requests: _Optional[_Iterable[bytes]] = ..., messages: _Optional[_Iterable[_Union[DataSyncMessage, _Mapping]]] = ..., group_offers: _Optional[_Iterable[_Union[DataSyncGroupOffer, _Mapping]]] = ..., kexkit_confirmations: _Optional[_Iterable[bytes]] = ..., kexkit_crossings: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class DataSyncMessage(_message.Message):
     __slots__ = ("group_id", "timestamp", "body")
