@@ -167,6 +167,8 @@ def test_a_frame_cut_short_or_drawn_out_is_refused() -> None:
         assert theirs.refuses(frame + more) is Malformed
     longer = frame[:18] + (len(frame) - 26 + 248).to_bytes(8, "little") + frame[26:] + bytes(248)
     assert theirs.refuses(longer) is Forged
+    beside = frame[:18] + (len(frame) - 26 + 1).to_bytes(8, "little") + frame[26:] + bytes(1)
+    assert theirs.refuses(beside) is Malformed  # by its length alone: no padding ends there
     zeroed = frame[:18] + bytes(8) + frame[26:]
     assert theirs.refuses(zeroed) is Malformed  # js-noise takes it
     assert theirs.open(frame) == b"text"
