@@ -361,10 +361,10 @@ class Runtime:
                 return
             except Exception as error:
                 ours = isinstance(error, (TransportError, StorageError))
-                failed = error if ours else foreign_failure(error)
+                said = str(error if ours else foreign_failure(error))
             if anyio.current_time() - begun > BACKOFF_LAST_S:
                 wait = BACKOFF_FIRST_S
-            self._tell(TransportTrouble(str(failed), wait))
+            self._tell(TransportTrouble(said, wait))
             await anyio.sleep(wait)
             wait = min(wait * 2, BACKOFF_LAST_S)
 
