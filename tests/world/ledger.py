@@ -140,7 +140,9 @@ def check_bounds(peer: Peer) -> None:
         for device in person.devices:
             by_mechanism = Counter(ref.mechanism for ref in device.sessions)
             assert max(by_mechanism.values(), default=0) <= limits.SESSIONS_PER_DEVICE, "too many sessions are kept"
-            sessions |= {ref.id for ref in device.sessions}
+        assert len(person.forgotten) <= limits.DEVICES_PER_PEER, "too many forgotten devices are heard"
+        assert all(device.sessions for device in person.forgotten), "a forgotten device is kept for nothing"
+        sessions |= {ref.id for device in (*person.devices, *person.forgotten) for ref in device.sessions}
         assert person.held <= limits.HELD_PER_PEER, "too many frames are held"
         held[identity] = person.held
     stored = set(peer.table("session")) - set(peer.table("half"))

@@ -69,6 +69,7 @@ class Timer:
     REQUEUE: Final = 16
     ASIDE_EXPIRY: Final = 17
     TELL_OFFER: Final = 18
+    SAY_AGAIN: Final = 19
 
 
 def peer_key(identity: bytes) -> Key:

@@ -49,7 +49,7 @@ class Cause(Enum):
     CONFIRMED = "both ends know that they made the same choice"
     REFUSED = "one end does not accept the choice"
     CONTRADICTED = "a confirmation is missing, or contradicts another"
-    OUTDATED = "a newer key of the peer, or a better mechanism, replaces it"
+    OUTDATED = "a newer key of the peer, or another session, replaces it; or one end has said goodbye"
     ENDED = "the session said it is over, or was displaced"
 
 

@@ -10,6 +10,7 @@ from kexkit._engine.negotiating import answered_offer, bind_for, names_of, with_
 from kexkit._engine.noting import note_offers
 from kexkit._engine.offering import advertise_soon
 from kexkit._engine.opening import check_peer, place, progress
+from kexkit._engine.parting import find
 from kexkit._engine.peers import Person, load_person, make_room, save_person
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, broken, live, load_one, scan
 from kexkit._engine.setting import Setting
@@ -180,10 +181,9 @@ def settle(
     person = yield from load_person(draft, peer.identity)
     if step.offers and meant is not None:
         note_offers(draft, person, step.offers, setting, moment, allowance=keys.allowance)
-    device = next((d for d in person.record.devices for r in d.sessions if r.id == session.session.id), None)
-    if device is not None and before is not None:
-        ref = next(r for r in device.sessions if r.id == session.session.id)
-        talk = Talk(person, device, ref, exchange)
+    found = find(person, session.session.id)
+    if found is not None and before is not None:
+        talk = Talk(person, *found, exchange)
         came = yield from progress(draft, talk, before, after, step, setting, moment, heard=was_heard)
     elif after is not None:
         came = yield from _introduce(draft, person, peer, exchange, after, step, setting, moment, keys)

@@ -25,6 +25,7 @@ _AGAIN = frozenset(
         records.Timer.QUIET,
         records.Timer.PURGE_UNCONFIRMED,
         records.Timer.REQUEUE,
+        records.Timer.SAY_AGAIN,
     }
 )
 """kinds that look whether there is anything to do: once more does no harm"""

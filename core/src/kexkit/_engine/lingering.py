@@ -5,6 +5,7 @@ from __future__ import annotations
 from kexkit import _records as records
 from kexkit._engine.attaching import ask_again, confirmation_alone
 from kexkit._engine.drawer import end_stored
+from kexkit._engine.parting import drop_place, find, wait_again
 from kexkit._engine.peers import Person, awaken, device_of, load_person, plan_repeat, repeat_after_end, save_person
 from kexkit._engine.requests import Draft, Flow, Moment, live, load_one, scan
 from kexkit._engine.setting import Setting
@@ -34,11 +35,8 @@ def _placed(draft: Draft, session_id: bytes) -> Flow[tuple[Person, records.PeerD
         return None
     place = records.read_place(row.value)
     person = yield from load_person(draft, place.identity)
-    for device in person.record.devices:
-        for ref in device.sessions:
-            if ref.id == session_id:
-                return person, device, ref
-    return None
+    found = find(person, session_id)
+    return (person, *found) if found is not None else None
 
 
 def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Moment, keys: TopicKeys) -> Flow[None]:
@@ -57,11 +55,11 @@ def confirm_again(draft: Draft, session_id: bytes, setting: Setting, moment: Mom
         draft.write(records.timer_key(last + patience, records.Timer.CONFIRM, session_id), b"")
         return
     if exchange is None or session is None or session.session.grade is None or not waits:
+        return
+    talk = Talk(person, device, ref, exchange)
     if ref.crossed and ref.texts:  # perhaps they were lost with the opening, and an answer to this would hide it
         plan_repeat(draft, person, device, ref, moment)
         ref.texts = 0
-        return
-    talk = Talk(person, device, ref, exchange)
     alone = yield from confirmation_alone(draft, talk, session, setting, moment)
     for envelope in (yield from envelopes_to(draft, person, [alone], setting, moment, keys)):
         queue(draft, envelope, moment)
@@ -102,8 +100,7 @@ def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Momen
         return
     yield from end_stored(draft, session_id, setting, moment)
     repeat_after_end(draft, person, device, ref, moment)
-    device.sessions.remove(ref)
-    person.changed = True
+    drop_place(person, device, ref)
     save_person(draft, person)
 
 
@@ -172,7 +169,7 @@ def _say_again(draft: Draft, person: Person, installation: str, session_id: byte
     rows = yield from _unconfirmed(draft, session_id, FLUSH_BATCH)
     for key, _ in rows:
         draft.remove(key)
-        yield from _wait_again(draft, person, installation, key[1][len(session_id) :], newer_than)
+        yield from wait_again(draft, person, installation, key[1][len(session_id) :], newer_than)
     return len(rows)
 
 
@@ -181,23 +178,3 @@ def _may_have_it_all(device: records.PeerDevice | None, session_id: bytes) -> bo
         return False
     refused = (State.REFUSED, State.FROZEN)
     return not any(ref.id == session_id and State(ref.state) in refused for ref in device.sessions)
-
-
-def _wait_again(draft: Draft, person: Person, installation: str, message_id: bytes, newer_than: int) -> Flow[None]:
-    key = records.text_key(message_id)
-    row = yield from load_one(draft, key)
-    if row is None:
-        return
-    text = records.read_text(row.value)
-    if text.at < newer_than:
-        return
-    waiting = records.waiting_key(person.identity, installation, text.clock, message_id)
-    if (yield from load_one(draft, waiting)) is not None:
-        return
-    draft.rely(waiting, None)
-    draft.write(waiting, b"")
-    if text.peer == person.identity:
-        text.pending += 1
-        text.copies = max(text.copies - 1, 0)
-        draft.rely(key, row)
-        draft.write(key, records.write(text))

@@ -12,6 +12,7 @@ from kexkit._engine.confirming import hear
 from kexkit._engine.drawer import Fetched, ask, take
 from kexkit._engine.frames import Sealed, flights
 from kexkit._engine.negotiating import answered_offer, failed, names_of
+from kexkit._engine.parting import drop_place, ended_by_peer, is_forgotten, lay_to_rest
 from kexkit._engine.peers import (
     Person,
     add_session,
@@ -51,13 +52,16 @@ def open_frame(
     says it answers, where it says so."""
     device = next((one for one in person.record.devices if one.installation == sender.installation), None)
     refusal: Refusal | None = None
-    for ref in sorted(device.sessions, key=lambda ref: -ref.rank) if device is not None else ():
+    places = [(device, ref) for ref in sorted(device.sessions, key=lambda ref: -ref.rank)] if device is not None else []
+    if person.record.forgotten:
+        places += [(each, ref) for each in person.record.forgotten for ref in each.sessions if _is_of(each, sender)]
+    for place_of, ref in places:
         session = (yield from live(draft, ref.id)) if ref.mechanism == exchange.name else None
         if session is None:
             continue
-        assert device is not None
+        talk = Talk(person, place_of, ref, exchange)
         try:
-            return (yield from _receive_in(draft, Talk(person, device, ref, exchange), session, frame, setting, moment))
+            return (yield from _receive_in(draft, talk, session, frame, setting, moment))
         except NotMine:
             continue
         except Refusal as refused:  # another session may still own it: the header alone did not tell
@@ -65,6 +69,10 @@ def open_frame(
     if refusal is not None:
         raise refusal
     return (yield from _accept(draft, person, sender, exchange, frame, answers, setting, moment))
+
+
+def _is_of(device: records.PeerDevice, sender: Device) -> bool:
+    return device.installation == sender.installation
 
 
 def _receive_in(
@@ -97,23 +105,28 @@ def progress(
     came = yield from hear(draft, talk, step.plain, setting, moment)
     came.answers[:0] = flights(device.installation, talk.exchange, step)
     if after is None:
+        if heard:
+            ended_by_peer(draft, person, device, ref, moment)
         repeat_after_end(draft, person, device, ref, moment)
         advance(person, ref, Cause.ENDED)
         if ref.ours and state is State.OPENING and setting.negotiates:
             failed(draft, device, person.identity, moment)
-        device.sessions.remove(ref)
-        person.changed = True
+        drop_place(person, device, ref)
         awaken(draft, person.identity, moment)
         return came
     if before.session.grade is None and after.session.grade is not None and ref.ours and state is State.OPENING:
         came.answers += yield from _ready(draft, talk, after, setting, moment)
     if before.session.grade is not None and after.session.grade is None:
         _worn_out(draft, talk, moment)
+        if heard:  # they have ended it, and what that overtook may still come
+            ended_by_peer(draft, person, device, ref, moment)
+            lay_to_rest(draft, person, ref, moment)
     if ref.state != state:
         awaken(draft, person.identity, moment)
     if heard:
         _notice(talk, moment)
-        follow(person, device.installation, ref, texts=bool(came.texts))
+        if not person.record.forgotten or not is_forgotten(person, ref.id):
+            follow(person, device.installation, ref, texts=bool(came.texts))
     return came
 
 
@@ -226,6 +239,7 @@ def place(
     if device is None:
         raise Limit("The peer has too many devices; the new one is not heard.")
     ref = yield from add_session(draft, person, device, exchange, session, ours=False, moment=moment)
+    _ask_for_what_it_crossed(draft, device, ref, moment)
     talk = Talk(person, device, ref, exchange)
     came = yield from hear(draft, talk, step.plain, setting, moment)
     came.answers[:0] = flights(installation, exchange, step)
@@ -235,10 +249,17 @@ def place(
     return came
 
 
+def _ask_for_what_it_crossed(draft: Draft, device: records.PeerDevice, ref: records.SessionRef, moment: Moment) -> None:
+    """Of two that crossed the smaller id wins if both arrive. Ours may have been lost, or its answer, and texts that go
+    on in theirs would not show it."""
+    ours = next((each for each in device.sessions if each.id == ref.crossed), None)
+    if ours is not None and ours.id < ref.id and ours.confirming == Confirming.ASKING:
+        ask_again(draft, ours, moment)
+
+
 def _loose(step: Step, exchange: KeyExchange, setting: Setting) -> list[Plain]:
     """Texts without a session: they keep nothing and lower nothing, and come only if policy takes them."""
     if step.keep or step.drop or step.frames:
-    _ask_for_what_it_crossed(draft, device, ref, moment)
         raise broken(exchange.name, "a text without a session has effects")
     texts = []
     for plain in step.plain:
@@ -248,13 +269,5 @@ def _loose(step: Step, exchange: KeyExchange, setting: Setting) -> list[Plain]:
             raise PolicyRefused("A text without forward secrecy came, and the policy takes none.")
         payload = mvds.unwrap(plain.body) if plain.body and setting.negotiates else None
         bodies = (plain.body,) if payload is None else payload.bodies
-def _ask_for_what_it_crossed(draft: Draft, device: records.PeerDevice, ref: records.SessionRef, moment: Moment) -> None:
-    """Of two that crossed the smaller id wins if both arrive. Ours may have been lost, or its answer, and texts that go
-    on in theirs would not show it."""
-    ours = next((each for each in device.sessions if each.id == ref.crossed), None)
-    if ours is not None and ours.id < ref.id and ours.confirming == Confirming.ASKING:
-        ask_again(draft, ours, moment)
-
-
         texts += [Plain(body, plain.grade) for body in bodies]
     return texts

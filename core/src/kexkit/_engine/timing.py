@@ -11,6 +11,7 @@ from kexkit._engine.flushing import flush
 from kexkit._engine.lingering import confirm_again, end_if_quiet, purge_unconfirmed, requeue
 from kexkit._engine.negotiating import DAY_MS
 from kexkit._engine.offering import advertise, forget_offered, plan, renew, tell_offer
+from kexkit._engine.parting import say_again
 from kexkit._engine.peers import awaken
 from kexkit._engine.receiving import expire_held, retry_held
 from kexkit._engine.requests import Channel, Draft, Flow, Moment, Outcome, live, load_one, scan
@@ -29,6 +30,7 @@ NEGOTIATIONS = frozenset(
         records.Timer.PURGE_UNCONFIRMED,
         records.Timer.WITHHELD_EXPIRY,
         records.Timer.REQUEUE,
+        records.Timer.SAY_AGAIN,
     }
 )
 
@@ -131,6 +133,8 @@ def _negotiate(
         yield from expire_withheld(draft, reference)
     elif kind == records.Timer.REQUEUE:
         yield from requeue(draft, reference, moment)
+    elif kind == records.Timer.SAY_AGAIN:
+        yield from say_again(draft, reference, setting, moment)
     else:
         yield from purge_unconfirmed(draft, reference, moment)
 
