@@ -32,6 +32,7 @@ HEALING = "test_an_old_theft_does_not_open_what_comes_after_a_full_turn_if_it_sa
 SETTLED = "test_a_settled_session_gives_all_that_is_declared"
 TWIN = "test_that_an_end_exists_twice_is_said_only_of_a_copy_and_then_if_it_says_so"
 REPR = "test_a_repr_shows_no_secret"
+PICKLE = "test_a_pickle_holds_no_secret"
 TRACE = "test_a_traceback_shows_no_secret_even_with_its_locals"
 STRANGER = "test_a_stranger_cannot_make_a_frame_that_opens_as_the_peers"
 AGAIN_SAME = "test_a_lost_flight_is_sent_again_as_the_same_bytes"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import evolve
+from attrs import evolve, frozen
 from kexkit.api import (
+    Advert,
     Ask,
     Context,
     Cue,
@@ -11,6 +12,7 @@ from kexkit.api import (
     Due,
     Guarantee,
     Have,
+    Offer,
     Opening,
     Plain,
     Step,
@@ -19,9 +21,9 @@ from kexkit.api import (
 from kexkit_psk.exchange import Psk
 from kexkit_psk.session import GIVES, STAMP, PskSession
 
-from tests.kits.faults import FAULTS, FORWARD, HEALING, ONCE, REPR, STRANGER, TALK, TRACE, fault, psk_of
+from tests.kits.faults import FAULTS, FORWARD, HEALING, ONCE, PICKLE, REPR, STRANGER, TALK, TRACE, fault, psk_of
 from tests.kits.toy_ladder import LadderSession, Silent
-from tests.kits.toy_ratchet import FULL, RatchetSession, kdf
+from tests.kits.toy_ratchet import FULL, Ratchet, RatchetSession, kdf
 
 # --- who and what for ------------------------------------------------------------------------------------------------
 
@@ -146,14 +148,43 @@ class shows_a_key_as_numbers(PskSession):
         return f"<session {list(self.open_key)}>"
 
 
-@fault("test_a_session_is_not_pickled_with_its_secrets")
-class pickles_itself(PskSession):
+@fault(PICKLE)
+class is_a_session_that_is_pickled_like_anything(PskSession):
+    __reduce__ = object.__reduce__  # type: ignore[assignment]
+
+
+@fault(PICKLE)
+class pickles_its_snapshot_as_a_session(PskSession):
     def __reduce__(self) -> object:  # type: ignore[override]
         return (restored_from, (self.snapshot(),))
 
 
 def restored_from(snapshot: bytes) -> bytes:
     return snapshot
+
+
+@fault(PICKLE)
+class is_a_mechanism_that_is_pickled_like_anything(Psk):
+    __reduce__ = object.__reduce__  # type: ignore[assignment]
+
+
+@fault(PICKLE)
+class pickles_its_secret_in_hex(Psk):
+    def __reduce__(self) -> object:  # type: ignore[override]
+        return (restored_from, (self.secret.hex(),))
+
+
+@fault(PICKLE)
+class makes_offers_that_are_pickled_like_anything(Ratchet):
+    def offer(self, have: Have, *, siblings: tuple[Advert, ...], ctx: Context) -> Offer | Wants:
+        made = super().offer(have, siblings=siblings, ctx=ctx)
+        return made if isinstance(made, Wants) else _OpenOffer(made.public, made.keep, made.renew)
+
+
+@frozen
+class _OpenOffer(Offer):
+    def __reduce__(self) -> object:  # type: ignore[override]
+        return (restored_from, (b"".join(row.value for row in self.keep.values()),))
 
 
 @fault(TRACE)

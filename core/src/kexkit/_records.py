@@ -14,7 +14,7 @@ from attrs import field, frozen
 from google.protobuf.message import DecodeError, Message
 
 from kexkit._pb.record import record_pb2 as pb
-from kexkit.api import Change, Device, Envelope, Key, Row, Versioned
+from kexkit.api import Change, Device, Envelope, Key, Row, Unpicklable, Versioned
 from kexkit.errors import KexkitError, StoreCorrupt, StoreNewer
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ Chat = pb.Chat
 Route = pb.Route
 Offered = pb.Offered
 Withheld = pb.Withheld
+for _holding in (Self, Text, Question, Withheld):
+    _holding.__reduce__ = Unpicklable.__reduce__  # type: ignore[assignment]  # generated: it has no bases of ours
 
 IDENTITY_BYTES: Final = 33
 """with which the ids of what belongs to a person begin"""
@@ -255,7 +257,7 @@ def quietly(read: Callable[[Versioned], T], row: Versioned) -> T:
 
 
 @frozen
-class StoredSession:
+class StoredSession(Unpicklable):
     mechanism: str
     snapshot: bytes = field(repr=False)
 

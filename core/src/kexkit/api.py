@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import Enum, Flag, auto
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
@@ -42,8 +42,18 @@ else:
     # made once a message; the kits test that nobody changes one.
     from attrs import define as value
 
+
 API_VERSION = "1"
 """The contract's version. A plugin module says `kexkit_api = "1"`; another major is refused, naming both."""
+
+
+class Unpicklable:
+    """For whatever holds a key or a text, of plugins too: pickle and copy get a TypeError instead of what it holds."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} may hold secrets: it is neither pickled nor copied")
 
 
 class Guarantee(Flag):
@@ -112,7 +122,7 @@ class Identity(Protocol):
 
 
 @value
-class Context:
+class Context(Unpicklable):
     """Everything impure that a step may use."""
 
     me: Device
@@ -135,7 +145,7 @@ class Wants:
 
 
 @value
-class Row:
+class Row(Unpicklable):
     """A row to keep in the mechanism's drawer; core deletes it at `until` (milliseconds)."""
 
     value: bytes = field(repr=False)
@@ -170,7 +180,7 @@ class Advert:
 
 
 @frozen
-class Offer:
+class Offer(Unpicklable):
     """Our own: what to publish, what to keep for it, when to make the next."""
 
     public: bytes
@@ -180,7 +190,7 @@ class Offer:
 
 
 @frozen
-class Opening:
+class Opening(Unpicklable):
     """What core knows when a session begins. Both ends compute the same `bind`."""
 
     peer: Device | None
@@ -201,7 +211,7 @@ class Opening:
 
 
 @value
-class Plain:
+class Plain(Unpicklable):
     """An opened text, and what protected it."""
 
     body: bytes = field(repr=False)
@@ -228,7 +238,7 @@ class Close:
 
 
 @frozen
-class Answer:
+class Answer(Unpicklable):
     """To an Ask."""
 
     value: bytes = field(repr=False)
@@ -238,7 +248,7 @@ Cue: TypeAlias = Due | Close | Answer
 
 
 @value
-class Step:
+class Step(Unpicklable):
     """The successor and its effects: all in one commit, or none."""
 
     session: Session | None
@@ -337,7 +347,7 @@ Key: TypeAlias = tuple[str, bytes]
 
 
 @value
-class Versioned:
+class Versioned(Unpicklable):
     """A stored value; its revision is 1 when made and grows by 1 with each put, so writers know it unread."""
 
     value: bytes = field(repr=False)
@@ -345,7 +355,7 @@ class Versioned:
 
 
 @value
-class Change:
+class Change(Unpicklable):
     """If every row in `given` is at that revision (0: absent), all the rest happens; else Conflict, and nothing.
 
     A key is never in both `put` and `drop`.
@@ -508,6 +518,7 @@ __all__ = [
     "TransportFactory",
     "TransportRefused",
     "Unknown",
+    "Unpicklable",
     "Versioned",
     "Wants",
     "value",

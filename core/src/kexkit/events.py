@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from kexkit.api import Guarantee
+from kexkit.api import Guarantee, Unpicklable
 
 
 class Delivery(Enum):
@@ -26,7 +26,7 @@ class Delivery(Enum):
 
 
 @frozen
-class TextReceived:
+class TextReceived(Unpicklable):
     """A text from a peer, opened and committed."""
 
     receipt: bytes = field(repr=False)
@@ -63,7 +63,7 @@ class Unreadable:
 
 
 @frozen
-class Question:
+class Question(Unpicklable):
     """A session cannot go on without a person: show `text`, and give the answer to `Node.answer`."""
 
     receipt: bytes = field(repr=False)

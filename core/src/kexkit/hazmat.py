@@ -24,12 +24,12 @@ from kexkit._engine.setting import Setting
 from kexkit._engine.wrapping import message_around
 from kexkit._shell.direct import DirectShell
 from kexkit._wire.protocol_message import encode, parse
-from kexkit.api import Context, Device, Guarantee, Identity, KeyExchange, Plain
+from kexkit.api import Context, Device, Guarantee, Identity, KeyExchange, Plain, Unpicklable
 from kexkit.errors import Malformed, NoCommonMechanism, NotForThisDevice
 from kexkit.policy import Policy
 
 
-class SecurityLayer:
+class SecurityLayer(Unpicklable):
     """One installation's encryption layer. `clock` gives milliseconds."""
 
     def __init__(

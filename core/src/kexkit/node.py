@@ -18,7 +18,18 @@ from kexkit._engine.setting import Setting
 from kexkit._engine.surveying import KnownDevice, in_use
 from kexkit._shell.runtime import Runtime
 from kexkit._wire.chat_message import ChatText
-from kexkit.api import Answer, Context, Device, Guarantee, Identity, KeyExchange, Store, Transport, Versioned
+from kexkit.api import (
+    Answer,
+    Context,
+    Device,
+    Guarantee,
+    Identity,
+    KeyExchange,
+    Store,
+    Transport,
+    Unpicklable,
+    Versioned,
+)
 from kexkit.contact import ContactCode, parse_contact_code
 from kexkit.errors import InvalidInput, KexkitError, UnknownPeer
 from kexkit.events import Delivery, Event, Question
@@ -50,7 +61,7 @@ class Sent:
 
 
 @frozen
-class StoredText:
+class StoredText(Unpicklable):
     """A text of a chat's history."""
 
     message_id: bytes
@@ -64,7 +75,7 @@ class StoredText:
     delivery: Delivery
 
 
-class Node:
+class Node(Unpicklable):
     """Made by `open_node`. Every method may be called from any task of the node's event loop."""
 
     def __init__(self, runtime: Runtime, me: Device) -> None:

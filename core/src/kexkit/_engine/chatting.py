@@ -12,7 +12,7 @@ from kexkit._engine.requests import Draft, Flow, Moment, load, load_one
 from kexkit._engine.setting import Setting
 from kexkit._wire import application
 from kexkit._wire.chat_message import ONE_TO_ONE, TYPE, ChatText, encode, next_clock, parse, validate
-from kexkit.api import Device, Guarantee, Plain, value
+from kexkit.api import Device, Guarantee, Plain, Unpicklable, value
 from kexkit.errors import Forged, InvalidInput, Malformed, Refusal, Unsupported
 from kexkit.events import TextReceived, Unreadable
 from kexkit.limits import CLOCK_AHEAD_MS
@@ -20,7 +20,7 @@ from kexkit.secp256k1 import compressed, uncompressed
 
 
 @value
-class Composed:
+class Composed(Unpicklable):
     """A text of ours, made once: whatever is tried again, its id stays."""
 
     message_id: bytes

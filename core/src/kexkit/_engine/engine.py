@@ -19,14 +19,14 @@ from kexkit._engine.requests import Channel, Draft, Flow, LiveSession, Moment, O
 from kexkit._engine.setting import Setting
 from kexkit._engine.surveying import KnownDevice, devices_of
 from kexkit._engine.wrapping import TopicKeys, contact_code_channel, own_channels
-from kexkit.api import Cue, Envelope, Key, Versioned
+from kexkit.api import Cue, Envelope, Key, Unpicklable, Versioned
 from kexkit.contact import ContactCode
 from kexkit.errors import KexkitError, PluginMissing, UnknownPeer
 from kexkit.events import Delivery, DeliveryChanged
 from kexkit.policy import Consent, Publish
 
 
-class Engine:
+class Engine(Unpicklable):
     """Pure decisions over rows. The shell drives it."""
 
     def __init__(self, setting: Setting) -> None:

@@ -16,7 +16,7 @@ from kexkit._engine.sending import post
 from kexkit._engine.setting import Setting
 from kexkit._engine.skipping import not_newest, reached, see_to_it, set_aside, tell
 from kexkit._engine.wrapping import TopicKeys
-from kexkit.api import Key, Versioned
+from kexkit.api import Key, Unpicklable, Versioned
 from kexkit.events import Delivery, DeliveryChanged, Waiting
 from kexkit.limits import DEVICES_PER_PEER, FLUSH_BATCH
 
@@ -171,7 +171,7 @@ class _Work:
 
 
 @define
-class _Text:
+class _Text(Unpicklable):
     """A text while its rows are looked at."""
 
     text: records.Text

@@ -39,7 +39,7 @@ from kexkit._wire import payload26, waku
 from kexkit._wire.offers import is_mechanism_name
 from kexkit._wire.protocol_message import ProtocolMessage, parse
 from kexkit._wire.topics import PUBSUB_DEFAULT
-from kexkit.api import Device, Envelope, KeyExchange, value
+from kexkit.api import Device, Envelope, KeyExchange, Unpicklable, value
 from kexkit.errors import (
     Cloned,
     Forged,
@@ -57,7 +57,7 @@ from kexkit.limits import HELD_BYTES, HELD_MS, HELD_PER_PEER, SEEN_DAYS
 
 
 @value
-class Opened:
+class Opened(Unpicklable):
     """What spec 26 says of an envelope: who signed it, and what is in it."""
 
     sender: bytes

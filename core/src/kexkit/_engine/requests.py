@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from kexkit.api import Change, Context, Envelope, Key, Session, Versioned, value
+from kexkit.api import Change, Context, Envelope, Key, Session, Unpicklable, Versioned, value
 from kexkit.errors import PluginError
 from kexkit.events import Event
 
@@ -40,7 +40,7 @@ class Live:
 
 
 @value
-class LiveSession:
+class LiveSession(Unpicklable):
     session: Session
     mechanism: str
     revision: int
@@ -58,7 +58,7 @@ def scan(
 
 
 @frozen
-class Channel:
+class Channel(Unpicklable):
     """A topic that we listen to, and how what comes there is opened."""
 
     topic: str
@@ -96,7 +96,7 @@ class Departure:
 NOTHING_DROPPED: Final[frozenset[Key]] = frozenset()
 
 
-class Draft:
+class Draft(Unpicklable):
     """An operation's effects while it is being worked out. It becomes an Outcome, or is forgotten."""
 
     __slots__ = ("channels", "drop", "events", "given", "leave", "left", "put", "sessions", "unheard")
@@ -166,7 +166,7 @@ def live(draft: Draft, session_id: bytes) -> Flow[LiveSession | None]:
 
 
 @value
-class Outcome:
+class Outcome(Unpicklable):
     """All that an operation did. The shell commits `change`, and only then does the rest."""
 
     change: Change

@@ -13,7 +13,7 @@ from kexkit._engine.setting import Setting
 from kexkit._wire import payload26, topics
 from kexkit._wire.offers import offer_digest
 from kexkit._wire.protocol_message import Frame, ProtocolMessage, encode
-from kexkit.api import Carriage, Envelope
+from kexkit.api import Carriage, Envelope, Unpicklable
 from kexkit.errors import Limit
 from kexkit.limits import PAYLOAD_BYTES
 
@@ -142,7 +142,7 @@ def queue(draft: Draft, envelope: Envelope, moment: Moment, message_id: bytes = 
     draft.leave.append(Departure(key, envelope, message_id, peer))
 
 
-class TopicKeys:
+class TopicKeys(Unpicklable):
     """What an engine remembers besides rows. Keys of symmetric topics cost 65,356 rounds of PBKDF2, and never change;
     `allowance` is what unproven callers have cost."""
 

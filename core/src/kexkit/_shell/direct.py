@@ -7,13 +7,13 @@ from typing import TypeVar
 
 from kexkit import _records as records
 from kexkit._engine.requests import Flow, Live, LiveSession, Load, Outcome, Request
-from kexkit.api import Change, Key, Versioned
+from kexkit.api import Change, Key, Unpicklable, Versioned
 from kexkit.errors import Conflict
 
 T = TypeVar("T")
 
 
-class DirectShell:
+class DirectShell(Unpicklable):
     """Rows and live sessions of one party."""
 
     def __init__(self, restore: Callable[[Versioned], LiveSession]) -> None:

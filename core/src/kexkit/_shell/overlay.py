@@ -10,7 +10,7 @@ from attrs import define, field
 
 from kexkit._engine.requests import LiveSession, Outcome
 from kexkit._records import session_key
-from kexkit.api import Change, Key, Versioned
+from kexkit.api import Change, Key, Unpicklable, Versioned
 from kexkit.errors import Conflict
 
 K = TypeVar("K")
@@ -54,7 +54,7 @@ class Recent(Generic[K, V]):
 
 
 @define
-class Overlay:
+class Overlay(Unpicklable):
     """Later operations of a batch work on what earlier ones leave."""
 
     given: dict[Key, int] = field(factory=dict)

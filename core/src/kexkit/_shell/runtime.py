@@ -17,7 +17,7 @@ from kexkit._logging import Log
 from kexkit._shell.inbox import Inbox
 from kexkit._shell.transmitter import Transmitter, foreign_failure
 from kexkit._shell.writer import Writer
-from kexkit.api import Arrival, Envelope, Key, Store, Transport
+from kexkit.api import Arrival, Envelope, Key, Store, Transport, Unpicklable
 from kexkit.errors import (
     Conflict,
     KexkitError,
@@ -44,7 +44,7 @@ OF_ONE_ROW = (StoreCorrupt, StoreNewer, Conflict)
 """troubles of a row, not of the whole store"""
 
 
-class Runtime:
+class Runtime(Unpicklable):
     """Wires the engine to a store and a transport. Nothing in it decides anything about the protocol."""
 
     def __init__(self, store: Store, transport: Transport, engine: Engine, moment: Callable[[], Moment]) -> None:

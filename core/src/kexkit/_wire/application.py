@@ -10,12 +10,12 @@ from google.protobuf.message import DecodeError
 
 from kexkit import limits, secp256k1
 from kexkit._pb.status import application_metadata_message_pb2 as pb
-from kexkit.api import Identity, value
+from kexkit.api import Identity, Unpicklable, value
 from kexkit.errors import InvalidInput, Limit, Malformed
 
 
 @value
-class Wrapped:
+class Wrapped(Unpicklable):
     payload: bytes = field(repr=False)
     type: int
     """not covered by the signature"""

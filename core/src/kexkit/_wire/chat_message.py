@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from kexkit import limits
 from kexkit._pb.status import chat_message_pb2 as pb
-from kexkit.api import value
+from kexkit.api import Unpicklable, value
 from kexkit.errors import InvalidInput, Limit, Malformed, Unsupported
 
 TYPE: Final = 1
@@ -34,7 +34,7 @@ _SPACE: Final = (
 
 
 @value
-class ChatText:
+class ChatText(Unpicklable):
     clock: int
     """logical time of the chat, milliseconds"""
     timestamp: int

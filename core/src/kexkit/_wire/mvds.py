@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from kexkit import limits, secp256k1
 from kexkit._pb.status import mvds_pb2 as pb
-from kexkit.api import value
+from kexkit.api import Unpicklable, value
 from kexkit.errors import InvalidInput, Limit, Malformed
 
 _GROUP_BYTES: Final = 32
@@ -27,7 +27,7 @@ _TIMESTAMP_MAX: Final = 2**63 - 1
 
 
 @value
-class Unwrapped:
+class Unwrapped(Unpicklable):
     bodies: tuple[bytes, ...] = field(repr=False)
     """wrapped application messages, each with its own id; none: there is something to say, but no message"""
     confirm: bytes | None = field(default=None, repr=False)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kexkit import limits, secp256k1
-from kexkit.api import Identity, value
+from kexkit.api import Identity, Unpicklable, value
 from kexkit.errors import Forged, InvalidInput, Limit, Malformed
 
 _SIGNED: Final = 0b100
@@ -42,7 +42,7 @@ _NO_KEY: Final = bytes(32)
 
 
 @value
-class Opened:
+class Opened(Unpicklable):
     """What a payload held. Without a signer nobody vouches for the data."""
 
     data: bytes = field(repr=False)

@@ -25,6 +25,7 @@ from kexkit.api import (
     Row,
     Session,
     Step,
+    Unpicklable,
     Wants,
 )
 from kexkit.errors import NotMine, Refusal
@@ -45,7 +46,7 @@ Act: TypeAlias = Callable[[KeyExchange, Session | None, Have, Context], Step | W
 Make: TypeAlias = Callable[[], KeyExchange]
 
 
-class SeededRng:
+class SeededRng(Unpicklable):
     """Randomness that is the same for the same seed and remembers what it gave: the canaries of the leak tests."""
 
     def __init__(self, seed: str) -> None:
@@ -114,7 +115,7 @@ class Issued:
     """BARE: where openings to it turn up"""
 
 
-class Party:
+class Party(Unpicklable):
     """A device with a drawer, sessions and what it knows of others.
 
     `twice`: each call of the plugin is made a second time, by a fresh mechanism on a restored session, with equal

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import anyio.lowlevel
 from attrs import define, field, frozen
 
-from kexkit.api import Change, Key, Versioned
+from kexkit.api import Change, Key, Unpicklable, Versioned
 from kexkit.errors import Conflict, InvalidInput, StorageError, StoreUnusable
 
 TABLE_MAX = 16
@@ -37,7 +37,7 @@ class Fault:
 
 
 @define(eq=False)
-class MemoryStore:
+class MemoryStore(Unpicklable):
     """Sorted, deterministic, alone. With `yields`, each verb lets other tasks run before and after it."""
 
     yields: bool = False

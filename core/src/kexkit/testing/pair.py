@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
-from kexkit.api import Answer, Ask, Carriage, Close, Device, Due, Session
+from kexkit.api import Answer, Ask, Carriage, Close, Device, Due, Session, Unpicklable
 from kexkit.errors import NotMine, Refusal
 from kexkit.identity import SoftwareIdentity
 from kexkit.testing.key_exchange_party import Clock, Make, Party, SeededRng, Sent, Took
@@ -41,7 +41,7 @@ def say_yes(ask: Ask) -> bytes:
 
 
 @frozen
-class Delivered:
+class Delivered(Unpicklable):
     """A frame that was taken in, by whom, and that device's snapshots just before."""
 
     reader: Party
@@ -50,7 +50,7 @@ class Delivered:
     before: Mapping[bytes, bytes] = field(repr=False)
 
 
-class Pair:
+class Pair(Unpicklable):
     """Alice and Bob, who have read each other's offers, and Carol, who has read both and is trusted by neither."""
 
     def __init__(

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
+from kexkit.api import Unpicklable
 from kexkit.errors import Forged, InvalidInput, Limit, Malformed, StoreCorrupt, StoreNewer
 from noise.backends.default.backend import DefaultNoiseBackend
 from noise.backends.default.hashes import SHA256Hash
@@ -36,7 +37,7 @@ TAG_BYTES: Final = 16
 
 
 @frozen
-class Keys:
+class Keys(Unpicklable):
     """What is known before the first message; which of it is needed depends on pattern and role."""
 
     static: KeyPair | None = None
@@ -141,7 +142,7 @@ _TRANSPORT_BYTES: Final = len(pad(bytes(limits.HANDSHAKE_PAYLOAD_BYTES))) + TAG_
 
 
 @frozen
-class Written:
+class Written(Unpicklable):
     state: Handshake = field(repr=False)
     fields: bytes
     """flags and keys, as in PayloadV2's handshake message"""
@@ -149,13 +150,13 @@ class Written:
 
 
 @frozen
-class Read:
+class Read(Unpicklable):
     state: Handshake = field(repr=False)
     payload: bytes = field(repr=False)
 
 
 @frozen
-class Split:
+class Split(Unpicklable):
     """What a finished handshake leaves."""
 
     k1: bytes = field(repr=False)

@@ -16,6 +16,7 @@ from kexkit.api import (
     Opening,
     Session,
     Step,
+    Unpicklable,
     Wants,
 )
 from kexkit.errors import InvalidInput, KexkitError, NoOffer, Unknown
@@ -30,7 +31,7 @@ BY_DEFAULT: Final = ("healing-noise-xk1/1", "noise-xk1/1", "noise-xx/1")
 
 
 @frozen
-class NoiseExchange:
+class NoiseExchange(Unpicklable):
     """`name` is one of `MECHANISMS`. Those with a psk take it here, or from `Opening.secret`: 32 random bytes, for
     with a password whoever records message 1 could try all others."""
 

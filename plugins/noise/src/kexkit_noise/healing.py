@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 from attrs import field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from kexkit.api import Guarantee, Have, Row, Wants, value
+from kexkit.api import Guarantee, Have, Row, Unpicklable, Wants, value
 from kexkit.errors import Forged, InvalidInput, KexkitError, Limit, Malformed, NotMine, Replayed
 from kexkit.identity import tagged_digest
 
@@ -54,7 +54,7 @@ Random = Callable[[int], bytes]
 
 
 @value(eq=False, repr=False)
-class Opened:
+class Opened(Unpicklable):
     successor: HealingSession
     plaintext: bytes
     keep: Mapping[bytes, Row] = NO_ROWS

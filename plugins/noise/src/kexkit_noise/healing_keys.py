@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from kexkit.api import Unpicklable
 
 from kexkit_noise import limits
 from kexkit_noise.nametags import NAMETAG_BYTES, derive
@@ -54,7 +55,7 @@ def chain_step(chain: bytes) -> tuple[bytes, bytes]:
     )
 
 
-class HeaderKey:
+class HeaderKey(Unpicklable):
     """A chain's header key with what is derived from it, when it is first needed: the key alone is stored."""
 
     __slots__ = ("_encryption", "_first", "_inner", "_marks", "_outer", "key")

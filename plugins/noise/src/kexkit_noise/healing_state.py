@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final, TypeAlias
 from zlib import crc32
 
-from kexkit.api import value
+from kexkit.api import Unpicklable, value
 from kexkit.errors import StoreCorrupt, StoreNewer
 
 from kexkit_noise import limits
@@ -31,7 +31,7 @@ _NONE: Final = bytes(32)
 
 
 @value(eq=False, repr=False)
-class Fixed:
+class Fixed(Unpicklable):
     """What a session is from beginning to end."""
 
     id: bytes
@@ -47,7 +47,7 @@ class Fixed:
 
 
 @value(eq=False, repr=False)
-class Speaking:
+class Speaking(Unpicklable):
     secret: bytes
     public: bytes
     pn: int
@@ -68,7 +68,7 @@ Sending: TypeAlias = Speaking | Listening
 
 
 @value(eq=False, repr=False)
-class Receiving:
+class Receiving(Unpicklable):
     """The peer's present chain."""
 
     header: HeaderKey
@@ -82,7 +82,7 @@ class Receiving:
 
 
 @value(eq=False, repr=False)
-class Ratchet:
+class Ratchet(Unpicklable):
     """All that changes."""
 
     root: bytes

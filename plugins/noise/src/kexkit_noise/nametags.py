@@ -11,6 +11,7 @@ from typing import Final
 from attrs import field, frozen
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from kexkit.api import Unpicklable
 
 NAMETAG_BYTES: Final = 16
 _CODE_BYTES: Final = 8
@@ -18,7 +19,7 @@ _CODE_DIGITS: Final = 8
 
 
 @frozen
-class NametagSecrets:
+class NametagSecrets(Unpicklable):
     """One for each direction, in the reverse order of the transport keys. The n-th nametag is 16 bytes of
     SHA-256(secret || n), and the responder's secret is at once the session id of specification 37."""
 

@@ -13,7 +13,7 @@ from struct import Struct, error
 from typing import Final
 
 from attrs import evolve, field, frozen
-from kexkit.api import Advert, Context, Device, Have, Offer, Row, Wants
+from kexkit.api import Advert, Context, Device, Have, Offer, Row, Unpicklable, Wants
 from kexkit.errors import Forged, InvalidInput, Malformed, OfferMalformed, OfferSignature, StoreCorrupt
 
 from kexkit_noise import limits, statement
@@ -32,7 +32,7 @@ _ANY_PRIVATE: Final = b"\x42" * 32
 
 
 @frozen
-class OwnStatic:
+class OwnStatic(Unpicklable):
     """A static of ours, with the statement about it."""
 
     pair: KeyPair = field(repr=False)

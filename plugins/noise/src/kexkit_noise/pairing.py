@@ -21,6 +21,7 @@ from hmac import compare_digest
 from typing import Final
 
 from attrs import evolve, field, frozen
+from kexkit.api import Unpicklable
 from kexkit.errors import Forged, InvalidInput, Limit, Malformed, NotMine, Refusal, Unsupported
 
 from kexkit_noise import limits, nametags, payload, qr
@@ -33,7 +34,7 @@ _PSK_LABEL: Final = b"kexkit/pairing psk/1"
 
 
 @frozen
-class Progress:
+class Progress(Unpicklable):
     """What has become of a pairing, what to publish on its topic, and why a frame was not taken."""
 
     pairing: Pairing
@@ -42,7 +43,7 @@ class Progress:
 
 
 @frozen(eq=False)
-class Pairing:
+class Pairing(Unpicklable):
     qr: QrCode
     nametag: bytes = field(repr=False)
     """of message 1: it is not in the QR code, and must reach the initiator beside it"""

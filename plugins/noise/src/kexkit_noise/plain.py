@@ -16,7 +16,7 @@ from zlib import crc32
 from attrs import field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from kexkit.api import Guarantee, value
+from kexkit.api import Guarantee, Unpicklable, value
 from kexkit.errors import Forged, InvalidInput, KexkitError, Limit, Malformed, NotMine, StoreCorrupt, StoreNewer
 
 from kexkit_noise import limits
@@ -52,7 +52,7 @@ _GONE: Final = bytes(32)
 
 
 @value(eq=False, repr=False)
-class Fixed:
+class Fixed(Unpicklable):
     """What a session is from beginning to end."""
 
     id: bytes
@@ -80,7 +80,7 @@ def _fixed(session: bytes, initiator: bool, out: bytes, into: bytes, tags_out: b
 
 
 @value(eq=False, repr=False)
-class Opened:
+class Opened(Unpicklable):
     successor: PlainSession
     plaintext: bytes
 

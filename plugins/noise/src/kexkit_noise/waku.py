@@ -12,6 +12,7 @@ the session's `snapshot()`, before what was written leaves.
 from __future__ import annotations
 
 from attrs import evolve, field, frozen
+from kexkit.api import Unpicklable
 from kexkit.errors import InvalidInput, NotMine, StoreCorrupt
 
 from kexkit_noise import payload
@@ -25,7 +26,7 @@ __all__ = ["KeyPair", "Keys", "Pattern", "PlainSession", "WakuHandshake", "key_p
 
 
 @frozen(eq=False)
-class WakuHandshake:
+class WakuHandshake(Unpicklable):
     """One end of a handshake between two messages."""
 
     nametag: bytes

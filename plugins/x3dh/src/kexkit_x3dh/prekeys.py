@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 from kexkit import secp256k1
-from kexkit.api import Advert, Context, Have, Offer, Row, Wants
+from kexkit.api import Advert, Context, Have, Offer, Row, Unpicklable, Wants
 from kexkit.errors import InvalidInput, Refusal, StoreCorrupt
 
 from kexkit_x3dh import bundle, limits
@@ -41,7 +41,7 @@ def opening_row(initiator: bytes, ephemeral: bytes, prekey: bytes) -> bytes:
 
 
 @frozen
-class Prekey:
+class Prekey(Unpicklable):
     """One of ours, with its private part."""
 
     version: int

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from attrs import field, frozen
-from kexkit.api import Have, Row, Wants, value
+from kexkit.api import Have, Row, Unpicklable, Wants, value
 from kexkit.errors import StoreCorrupt
 
 from kexkit_x3dh.chains import message_key
@@ -25,7 +25,7 @@ _RECORD: Final = Struct(">33sIHQ")
 
 
 @frozen
-class SkippedKey:
+class SkippedKey(Unpicklable):
     number: int
     """in order of making"""
     young: bool
@@ -34,7 +34,7 @@ class SkippedKey:
 
 
 @value(repr=False)
-class Missed:
+class Missed(Unpicklable):
     """Consecutive messages of one chain that have not arrived, and the chain keys at their places."""
 
     ratchet: bytes

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final, TypeAlias
 
 from kexkit import secp256k1
-from kexkit.api import value
+from kexkit.api import Unpicklable, value
 from kexkit.errors import Malformed, StoreCorrupt
 
 from kexkit_x3dh import limits
@@ -28,7 +28,7 @@ _HEARD, _SPEAKS, _SENDS_YOUNG, _HEARS_YOUNG, _SEED_GONE = 1, 2, 4, 8, 16
 
 
 @value(eq=False, repr=False)
-class Speaking:
+class Speaking(Unpicklable):
     secret: bytes
     public: bytes
     pn: int
@@ -50,7 +50,7 @@ Sending: TypeAlias = Speaking | Listening
 
 
 @value(eq=False, repr=False)
-class Receiving:
+class Receiving(Unpicklable):
     key: bytes
     """the peer's ratchet key; empty: it has sent nothing yet"""
     chain: bytes

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from zlib import crc32
 
 from attrs import frozen
-from kexkit.api import Change, Key, Versioned
+from kexkit.api import Change, Key, Unpicklable, Versioned
 from kexkit.errors import Conflict, InvalidInput, StoreCorrupt
 
 from kexkit_storage_sqlite.limits import NUMBERED_TABLES, PAGE_BYTES, TABLE_MAX
@@ -78,7 +78,7 @@ _TO_THE_END: Final = _statements("row", ("tbl", "id"), "tbl = ? AND id >= ?").sc
 BY_NUMBER: Final = tuple(_statements(f"number_{n}", ("id",), "id >= ? AND id <= ?") for n in range(NUMBERED_TABLES))
 
 
-class Rows:
+class Rows(Unpicklable):
     """All rows of one connection."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
-from kexkit.api import Change, Key, Versioned
+from kexkit.api import Change, Key, Unpicklable, Versioned
 from kexkit.errors import InvalidInput, StoreBusy, StoreUnusable
 
 from kexkit_storage_sqlite._errors import typed
@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 P = ParamSpec("P")
 
 
-class SqliteStore:
+class SqliteStore(Unpicklable):
     """`kexkit.api.Store`. `commits` counts the changes made durable."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:

@@ -25,6 +25,7 @@ from kexkit.api import (
     Row,
     Session,
     Step,
+    Unpicklable,
     Wants,
 )
 
@@ -46,7 +47,7 @@ def name_of(device: Device) -> bytes:
 
 
 @frozen
-class Psk:
+class Psk(Unpicklable):
     """It holds configuration only: everything that changes is a row of its drawer or a session."""
 
     secret: bytes = field(repr=False)

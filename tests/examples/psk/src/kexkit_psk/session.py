@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct, error
-from typing import Final, NoReturn
+from typing import Final
 
 from attrs import evolve, field, frozen
 from cryptography.exceptions import InvalidTag
@@ -24,6 +24,7 @@ from kexkit.api import (
     Step,
     StoreCorrupt,
     StoreNewer,
+    Unpicklable,
 )
 
 from kexkit_psk.limits import SENT, WINDOW
@@ -49,7 +50,7 @@ _SNAPSHOT: Final = Struct(">B 32s 24s 32s 32s Q Q Q 33s B")
 
 
 @frozen
-class PskSession:
+class PskSession(Unpicklable):
     """An immutable value: every method returns the successor."""
 
     id: bytes
@@ -120,9 +121,6 @@ class PskSession:
             )
             + installation
         )
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a session is stored by snapshot(), never pickled")
 
 
 def restored(snapshot: bytes) -> PskSession:
