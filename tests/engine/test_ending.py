@@ -1,5 +1,5 @@
 """A person ends the sessions with somebody: the keys go, on both sides where the protocol can say goodbye, and the next
-text begins anew."""
+text begins anew. What is under way meanwhile: `test_goodbyes`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EACH = pytest.mark.parametrize("kit", KITS.values(), ids=list(KITS))
 
 
 def talked(world: Meeting) -> None:
+    """Alice spoke last, so that Bob has nothing to say again."""
     world.introduce()
-    world.send("alice", "bob")
-    world.settle()
-    world.send("bob", "alice")
-    world.settle()
+    for who, whom in (("alice", "bob"), ("bob", "alice"), ("alice", "bob")):
+        world.send(who, whom)
+        world.settle()
     world.until_rest(1)
 
 
@@ -31,8 +31,8 @@ def test_the_keys_of_an_ended_session_are_gone_and_the_next_text_begins_another(
         talked(world)
         before = set(world.alice.table("session"))
         assert end(world, "alice", "bob") == len(before) == 1
-        assert not world.alice.table("session")
         world.until_rest(1)
+        assert not world.alice.table("session")
         assert not [key for key in world.alice.table("drawer") if any(one in key for one in before)]
         world.send("alice", "bob", "again")
         world.settle()
@@ -62,7 +62,7 @@ def test_how_far_the_topics_of_sessions_that_are_over_were_read_is_forgotten_at_
         before = {key.decode() for key in world.bob.table("cursor")}
         assert any("/sessions/" in topic for topic in before)
         end(world, "alice", "bob")
-        world.settle()
+        world.until_rest(1)
         world.crash("bob")
         after = {key.decode() for key in world.bob.table("cursor")}
         assert after < before

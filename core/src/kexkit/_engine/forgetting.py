@@ -52,7 +52,9 @@ def forget_device(peer: bytes, installation: str, setting: Setting, moment: Mome
     place = records.device_reference(peer, installation)
     for key, _ in (yield from scan("timer", limit=None)):
         _, kind, reference = records.split_timer(key[1])
-        of_session = kind in _OF_SESSIONS and reference[:32] in sessions.keys() - resting
+        of_session = kind in _OF_SESSIONS and reference[:32] in sessions
+        if kind == records.Timer.QUIET and reference[:32] in resting:
+            continue
         if of_session or (kind == records.Timer.ASIDE_EXPIRY and reference.startswith(place)):
             draft.remove(key)
     awaken(draft, peer, moment)

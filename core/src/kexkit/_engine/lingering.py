@@ -100,7 +100,7 @@ def end_if_quiet(draft: Draft, reference: bytes, setting: Setting, moment: Momen
         return
     yield from end_stored(draft, session_id, setting, moment)
     repeat_after_end(draft, person, device, ref, moment)
-    drop_place(person, device, ref)
+    drop_place(draft, person, device, ref)
     save_person(draft, person)
 
 

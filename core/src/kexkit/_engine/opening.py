@@ -111,7 +111,7 @@ def progress(
         advance(person, ref, Cause.ENDED)
         if ref.ours and state is State.OPENING and setting.negotiates:
             failed(draft, device, person.identity, moment)
-        drop_place(person, device, ref)
+        drop_place(draft, person, device, ref)
         awaken(draft, person.identity, moment)
         return came
     if before.session.grade is None and after.session.grade is not None and ref.ours and state is State.OPENING:

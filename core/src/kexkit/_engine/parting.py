@@ -29,8 +29,9 @@ def is_forgotten(person: Person, session_id: bytes) -> bool:
     return any(ref.id == session_id for device in person.record.forgotten for ref in device.sessions)
 
 
-def drop_place(person: Person, device: records.PeerDevice, ref: records.SessionRef) -> None:
+def drop_place(draft: Draft, person: Person, device: records.PeerDevice, ref: records.SessionRef) -> None:
     """It is over. With its last session, the last that is known of a forgotten device goes."""
+    draft.remove(records.rest_timer(ref.since + QUIET_MS, ref.id, ref.since + RESTING_MS))
     was_forgotten = is_forgotten(person, ref.id)
     device.sessions.remove(ref)
     person.changed = True
