@@ -139,7 +139,8 @@ class Node(Unpicklable):
 
     async def forget_device(self, peer: bytes | Contact, installation: str) -> bool:
         """A device of theirs is gone: forget its sessions, and what waits for it. Texts that no other device has wait
-        for whichever comes. Should it speak again, it is as new.
+        for whichever comes. Should it speak again, it is as new. What it said before it could know is still shown, as
+        after `end_sessions`, but kept apart: nothing that is known of a device rests on it.
 
         What it offered is forgotten too, and that protected against downgrade: until its offers are seen again, whoever
         carries envelopes can keep them back, and have it taken for a device that makes none. True: it was so protected.
@@ -160,8 +161,14 @@ class Node(Unpicklable):
         return count
 
     async def end_sessions(self, peer: bytes | Contact) -> int:
-        """Forget the keys of every session with somebody, and say goodbye where the protocol can. The next text begins
-        a new session. How many there were."""
+        """End every session with somebody, with a goodbye where the mechanism has one. Nothing more is sealed in them,
+        and the next text begins another. How many there were.
+
+        Where there is a goodbye, what is under way is still heard: until the other end has answered it and nothing is
+        missing, or a week has passed in silence, or a month in any case. Then the keys are gone. The other end says
+        again, in a new session, what it said since it last heard us. Without a goodbye (x3dh) the keys go at once, and
+        what is under way is shown as unreadable.
+        """
         identity = peer.identity if isinstance(peer, Contact) else peer
         runtime = self._runtime
         count: int = await runtime.perform(lambda: runtime.engine.end_sessions(identity, runtime.moment()))

@@ -25,6 +25,7 @@ COMMANDS = {
     "contacts": ("people", "contacts", "List the people known here."),
     "devices": ("devices", "devices", "List the devices of somebody you know."),
     "forget": ("devices", "forget", "Forget a device that is gone."),
+    "end": ("devices", "end", "End the sessions with somebody; the next text begins anew."),
     "consent": ("people", "consent", "Decide where a negotiation waits for you."),
     "send": ("messages", "send", "Send one text."),
     "listen": ("messages", "listen", "Print what comes, and acknowledge it."),

@@ -1,4 +1,4 @@
-"""`devices`, `forget`: what a contact writes with, as it is known here."""
+"""`devices`, `forget`, `end`: what a contact writes with, as it is known here, and the end of sessions with it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def forget(context: click.Context, peer: str, device: str) -> None:
     """Forget a DEVICE of PEER that is gone: its installation id or the beginning of it, as `kexkit devices` lists it.
 
     Its sessions end, and nothing waits for it any more; texts that no other device has wait for whichever comes. Should
-    it speak again, it is as new.
+    it speak again, it is as new. What it wrote before it could know is still shown for a while, where its sessions can
+    say goodbye: until a week has passed in silence, and for a month at most.
 
     What was known of its offers protected it against downgrade, and is forgotten too: until they are seen again,
     whoever carries your texts can pass it off as a device that makes none. Ask PEER whether it is gone.
@@ -99,6 +100,31 @@ async def _forget(invocation: Invocation, console: Console, peer: str, device: s
         console.answer(facts, f"Forgotten: device {safe(found.installation)} of {label(contact)}.")
         if protected:
             console.note(PROTECTED)
+
+
+@click.command(cls=Command)
+@click.argument("peer")
+@click.pass_context
+def end(context: click.Context, peer: str) -> None:
+    """End every session with PEER: with a goodbye where the key exchange has one. The next text begins a new session.
+
+    Nothing more is sealed with the old keys. Where there is a goodbye, what is under way is still shown, until PEER's
+    device has answered it, or a week has passed in silence, or a month in any case; then the keys are gone. What PEER
+    wrote and may have come too late is written again by itself, in a new session. x3dh/1 has no goodbye: its keys go at
+    once, what is under way shows as unreadable, and status-go goes on in the old session until you write.
+    """
+    invocation = of(context)
+    anyio.run(_end, invocation, Console(invocation), peer)
+
+
+async def _end(invocation: Invocation, console: Console, peer: str) -> None:
+    async with opened(invocation, console) as work:
+        contact = await find(work.node, peer)
+        count = await work.node.end_sessions(contact)
+        said = f"Ended: {count} session{'' if count == 1 else 's'} with {label(contact)}."
+        console.answer({**_about(await find(work.node, peer)), "ended": count}, said)
+        if count:
+            console.note("The goodbye, where there is one, leaves when you are next online.")
 
 
 def _the_only(found: list[KnownDevice], wanted: str, contact: Contact) -> KnownDevice:
