@@ -49,6 +49,11 @@ class Ran:
 Invoke = Callable[..., Ran]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _heard(interruptible: None) -> None:
+    """Every command here can be interrupted."""
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of whoever runs the tests is seen or touched."""

@@ -137,6 +137,7 @@ async def reached_all(what: list[Envelope], wanted: set[Envelope]) -> None:
             await anyio.sleep(0.05)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_signals_stop_it_with_the_code_that_shells_expect(tmp_path: Path, number: int, code: int) -> None:
     with running(*at(tmp_path / "r")) as relay:
