@@ -8,8 +8,10 @@ from typing import Any
 import anyio
 import pytest
 from attrs import evolve
-from kexkit.errors import InvalidInput, KexkitError, LocalError, Malformed, NodeClosed
+from kexkit.contact import parse_contact_code
+from kexkit.errors import InvalidInput, KexkitError, LocalError, Malformed, NodeClosed, Refusal
 from kexkit.identity import SoftwareIdentity
+from kexkit.limits import TEXT_CHARACTERS
 from kexkit.node import Node, open_node
 from kexkit.policy import WITHOUT_FORWARD_SECRECY
 from kexkit.testing import MemoryNetwork, MemoryStore
@@ -144,6 +146,21 @@ async def test_devices_are_told_with_what_is_in_use_and_forgotten_and_come_again
         await alice.send(bob, "whoever you have")
         await alice.add(await pair.bob.contact_code())
         await heard(pair.bob, "whoever you have")
+
+
+async def test_what_is_refused_here_says_what_to_do_about_it() -> None:
+    async with two_nodes(introduced=False) as pair:
+        code = parse_contact_code(await pair.bob.contact_code())
+        cut = evolve(code, offers=tuple(offer[:-1] for offer in code.offers)).to_text()
+        assert code.offers
+        with pytest.raises(Refusal, match="Ask them for their contact code again"):
+            await pair.alice.add(cut)
+        with pytest.raises(Refusal, match="from the other device again"):
+            await pair.bob.pair(cut)
+        bob = await pair.alice.add(code.to_text())
+        for text, advice in (("x" * (TEXT_CHARACTERS + 1), "Send it in parts"), (" ", "Write something")):
+            with pytest.raises(InvalidInput, match=advice):
+                await pair.alice.send(bob, text)
 
 
 async def test_our_own_code_adds_nobody() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from attrs import field, frozen
 
@@ -31,7 +31,7 @@ from kexkit.api import (
     Versioned,
 )
 from kexkit.contact import ContactCode, parse_contact_code
-from kexkit.errors import InvalidInput, KexkitError, UnknownPeer
+from kexkit.errors import InvalidInput, KexkitError, Refusal, UnknownPeer
 from kexkit.events import Delivery, Event, Question
 from kexkit.identity import SoftwareIdentity
 from kexkit.limits import CLOCK_MAX
@@ -102,18 +102,20 @@ class Node(Unpicklable):
 
     async def add(self, code: str, *, name: str = "") -> Contact:
         """Add a contact from their code, or from their public key alone."""
-        parsed = parse_contact_code(code)
         runtime = self._runtime
-        identity = await runtime.perform(lambda: runtime.engine.meet(parsed, name, runtime.moment()))
+        with _code_of("Ask them for their contact code again."):
+            parsed = parse_contact_code(code)
+            identity = await runtime.perform(lambda: runtime.engine.meet(parsed, name, runtime.moment()))
         return await self.contact(identity)
 
     async def pair(self, code: str) -> tuple[str, ...]:
         """Take the devices that a contact code of our own identity tells of for ours: what is sent from here goes to
         them as well, our bundle and our signed offer name them, and who keeps one of their offers back is contradicted.
         Both ends pair. Their installation ids; `forget_device` with our own identity undoes it."""
-        parsed = parse_contact_code(code)
         runtime = self._runtime
-        found: tuple[str, ...] = await runtime.perform(lambda: runtime.engine.pair(parsed, runtime.moment()))
+        with _code_of("Take the code from the other device again."):
+            parsed = parse_contact_code(code)
+            found: tuple[str, ...] = await runtime.perform(lambda: runtime.engine.pair(parsed, runtime.moment()))
         return found
 
     async def contact(self, identity: bytes) -> Contact:
@@ -244,6 +246,16 @@ def _page_end(identity: bytes, before: StoredText | int | None) -> bytes | None:
     if not 0 <= before <= CLOCK_MAX:
         raise InvalidInput("A chat's clock is a number of 64 bits.")
     return records.order_key(identity, before, b"")[1]
+
+
+@contextmanager
+def _code_of(advice: str) -> Iterator[None]:
+    """What is wrong with a code is said where it is read; what to do about it depends on whose it is."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.advice = refusal.advice or advice
+        raise
 
 
 def _contact(identity: bytes, peer: records.Peer, setting: Setting) -> Contact:

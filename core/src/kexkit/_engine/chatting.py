@@ -13,7 +13,7 @@ from kexkit._engine.setting import Setting
 from kexkit._wire import application
 from kexkit._wire.chat_message import ONE_TO_ONE, TYPE, ChatText, encode, next_clock, parse, validate
 from kexkit.api import Device, Guarantee, Plain, Unpicklable, value
-from kexkit.errors import Forged, InvalidInput, Malformed, Refusal, Unsupported
+from kexkit.errors import Forged, InvalidInput, Limit, Malformed, Refusal, Unsupported
 from kexkit.events import TextReceived, Unreadable
 from kexkit.limits import CLOCK_AHEAD_MS
 from kexkit.secp256k1 import compressed, uncompressed
@@ -46,7 +46,8 @@ def compose(draft: Draft, peer: bytes, text: str, moment: Moment) -> Flow[Compos
     try:
         validate(chat, now_ms=max(moment.now, clock))  # a clock of theirs that leads ours shall not silence us
     except Refusal as refused:
-        raise InvalidInput(str(refused)) from None
+        advice = refused.advice or "Send it in parts." if isinstance(refused, Limit) else "Write something."
+        raise InvalidInput(str(refused), advice=advice) from None
     wrapped = application.wrap(encode(chat), TYPE, moment.context.identity)
     return Composed(application.message_id(moment.context.me.identity, wrapped), wrapped, clock)
 
