@@ -137,6 +137,10 @@ class View:
     """places of it that are behind"""
     missing: frozenset[Place] = frozenset()
     """keys that are kept"""
+    over: bool = False
+    """it has said goodbye, and seals no more"""
+    parted: bool = False
+    """and has heard the peer's"""
 
     @property
     def peer(self) -> str:
@@ -155,6 +159,8 @@ class View:
         if place in self.missing:
             self.missing -= {place}
             return True
+        if self.parted:
+            return False
         if chain < self.heard or (chain == self.heard and n < self.received):
             return False
         if chain > self.heard:
@@ -171,8 +177,8 @@ class View:
         who, chain, n = place
         if who == self.name:
             return self.speaking and chain == self.chain and n >= self.sent
-        if place in self.missing:
-            return True
+        if place in self.missing or self.parted:
+            return place in self.missing
         if chain == self.heard:
             return n >= self.received
         return chain == self.heard + 1 and self.speaking

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from kexkit.api import Row
 from kexkit.errors import KexkitError, NotMine, Replayed
 from kexkit_noise import healing, healing_skipped
@@ -89,6 +89,73 @@ class Conversation:
             assert opened == expected, f"{len(opened)} texts opened, {len(expected)} in the table"
             count += len(opened)
         return count
+
+
+@define
+class Ending(Conversation):
+    """One of them says goodbye in the midst of it; the other answers with its own when that is read."""
+
+    gone: set[str] = field(factory=set)
+
+    def seal(self, name: str) -> Sent:
+        if self.views[name].over or name in self.gone:
+            return self.sent[-1]  # it seals no more
+        return super().seal(name)
+
+    def say_goodbye(self, name: str) -> None:
+        end, view = self.end(name), self.views[name]
+        place, pn = view.seal()
+        said = end.value.farewell(end.rng)
+        assert said is not None
+        end.value, frame = HealingSession.restore(said[0].snapshot()), said[1]
+        view.over = True
+        self.sent.append(Sent(place, pn, end.value.marker, frame))
+        self.flying.append(self.sent[-1])
+
+    def deliver(self, sent: Sent) -> None:
+        view = self.views[RESPONDER if sent.place[0] == INITIATOR else INITIATOR]
+        if view.name in self.gone:
+            return
+        end = self.end(view.name)
+        news = evolve(view).take(sent.place, sent.pn)
+        super().deliver(sent)
+        if news and sent.text == end.value.marker:
+            if not view.over:
+                self.say_goodbye(view.name)
+            view.parted = True
+        if view.parted:
+            left = end.value.parted()
+            assert (left is None) == (not view.missing)
+            if left is None:
+                self.gone.add(view.name)
+            else:
+                end.value = left
+        elif view.over:
+            end.value = end.value.silenced()
+
+    def rob(self) -> None:
+        """What is gone is stolen by nobody."""
+        for name, view in self.views.items():
+            if name not in self.gone:
+                end = self.end(name)
+                self.thefts.append(Theft(view.copy(), end.value.snapshot(), dict(end.drawer)))
+
+
+def ended(seed: int) -> Ending:
+    chance, talk = random.Random(f"ended {seed}"), Ending(couple(seed, stores=seed % 2 == 0))
+    for step in range(STEPS):
+        talk.step(chance)
+        if step == STEPS // 2:
+            ends = chance.sample((INITIATOR, RESPONDER), 1 + (seed % 4 == 0))  # or both at once
+            for name in ends:
+                talk.say_goodbye(name)
+        talk.rob()
+    return talk
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_session_that_was_ended_opens_to_a_thief_what_is_under_way_and_nothing_else(seed: int) -> None:
+    assert ended(seed).compare() > 0
 
 
 def talked(seed: int) -> Conversation:
