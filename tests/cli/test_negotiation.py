@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 from kexkit import (
     STRICT,
+    ChoiceNarrowed,
     CloneSuspected,
     Consent,
     Downgrade,
@@ -20,6 +21,7 @@ from kexkit import (
     OfferShrunk,
     Policy,
     Publish,
+    ReplacedUnknown,
     Skip,
     Waiting,
     errors,
@@ -185,6 +187,13 @@ def test_events_of_a_negotiation_are_objects_for_programs() -> None:
     shrunk = OfferShrunk(PEER, "one", ("x3dh/1", "noise-xx/1"))
     assert in_words(shrunk, "alice") == "A device of alice no longer offers x3dh/1, noise-xx/1."
     assert as_object(shrunk, "alice")["event"] == "shrunk"
+    narrowed = ChoiceNarrowed(PEER, "one", ("x3dh/1",))
+    assert in_words(narrowed, "alice") == "A device of alice leaves x3dh/1 out, although it offers that as before."
+    assert as_object(narrowed, "alice")["event"] == "narrowed"
+    replaced = ReplacedUnknown(PEER, "one", "noise-xx/1", bytes(32), bytes(range(32)))
+    said = "A device of alice replaces a session over noise-xx/1 that this device does not have."
+    assert in_words(replaced, "alice") == said
+    assert as_object(replaced, "alice")["event"] == "replaced"
     for ours, whose in ((True, "This device"), (False, "A device of alice")):
         clone = CloneSuspected(PEER, "one", "healing-noise-xk1/1", bytes(32), ours, "Why.")
         assert in_words(clone, "alice").startswith(f"{whose} may exist twice")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kexkit.contact import ContactCode, parse_contact_code
     from kexkit.errors import KexkitError
     from kexkit.events import (
+        ChoiceNarrowed,
         CloneSuspected,
         Delivery,
         DeliveryChanged,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         OfferShrunk,
         PeerMet,
         Question,
+        ReplacedUnknown,
         SessionOpened,
         Skip,
         TextReceived,
@@ -69,6 +71,7 @@ _HOME = {
     "kexkit.contact": ("ContactCode", "parse_contact_code"),
     "kexkit.errors": ("KexkitError",),
     "kexkit.events": (
+        "ChoiceNarrowed",
         "CloneSuspected",
         "Delivery",
         "DeliveryChanged",
@@ -81,6 +84,7 @@ _HOME = {
         "OfferShrunk",
         "PeerMet",
         "Question",
+        "ReplacedUnknown",
         "SessionOpened",
         "Skip",
         "TextReceived",
@@ -112,6 +116,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "STRICT",
     "WITHOUT_FORWARD_SECRECY",
+    "ChoiceNarrowed",
     "CloneSuspected",
     "Consent",
     "Contact",
@@ -137,6 +142,7 @@ __all__ = [
     "Policy",
     "Publish",
     "Question",
+    "ReplacedUnknown",
     "Sent",
     "SessionOpened",
     "Skip",

@@ -163,6 +163,31 @@ class OfferShrunk:
 
 
 @frozen
+class ChoiceNarrowed:
+    """A peer's device no longer chooses from these mechanisms, although its own offer, unchanged, lists them.
+
+    Its policy may demand more by now. But a device that was made to believe that a mechanism fails, and leaves it out
+    for that, looks the same from here. The session is judged as any other, and nothing else is done."""
+
+    peer: bytes
+    installation: str
+    gone: tuple[str, ...]
+
+
+@frozen
+class ReplacedUnknown:
+    """A session that a peer's device began is to replace one that is not known here: it has ended here alone, perhaps
+    because a person ended it, or one of the two ends was put back to an earlier state. The new one is used."""
+
+    peer: bytes
+    installation: str
+    mechanism: str
+    session: bytes
+    previous: bytes
+    """the id of what is not known"""
+
+
+@frozen
 class NegotiationTrouble:
     """A session was refused or frozen, or an offer contradicts another. What was to be said over it is kept."""
 
@@ -229,6 +254,8 @@ Event: TypeAlias = (
     | PeerMet
     | OfferSeen
     | OfferShrunk
+    | ChoiceNarrowed
+    | ReplacedUnknown
     | NegotiationTrouble
     | CloneSuspected
     | FrameRefused

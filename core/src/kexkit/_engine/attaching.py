@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kexkit import _records as records
 from kexkit._engine.frames import Sealed, seal_in
 from kexkit._engine.negotiating import current_offer, effective, names_of
-from kexkit._engine.peers import Person
+from kexkit._engine.peers import Person, winner_over
 from kexkit._engine.requests import Draft, Flow, LiveSession, Moment, load_one
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Talk
@@ -78,7 +78,9 @@ def _views(person: Person) -> tuple[View, ...]:
 
 def _replaced(device: records.PeerDevice, ref: records.SessionRef) -> bytes | None:
     older = [one for one in device.sessions if one.id != ref.id and State(one.state) is State.OPEN]
-    return max(older, key=lambda one: (one.rank, one.id)).id if older else None
+    if not older:
+        return None
+    return min(older, key=lambda one: (winner_over(device, one) is not None, -one.rank, one.id)).id
 
 
 def attached(

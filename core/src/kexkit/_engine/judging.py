@@ -23,6 +23,7 @@ from kexkit.errors import (
     PolicyRefused,
     Refusal,
 )
+from kexkit.events import ChoiceNarrowed, ReplacedUnknown
 from kexkit.limits import ANSWER_AGAIN_MS, VERDICT_OFFERS
 from kexkit.policy import Downgrade
 
@@ -101,8 +102,10 @@ def _judge_silently(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting:
     if not _is_ours(talk, confirm, setting):
         freeze(draft, talk, ConfirmationMismatch(), heard, moment)
         return
+    _note_replaced(draft, talk, confirm)
     ruling = _rule_on_offer(draft, talk, confirm, heard, setting, moment)
     if ruling is Ruling.ACCEPTED:
+        _note_mask(draft, talk, confirm)
         bare = bare_digest(setting.me.identity, setting.me.installation)
         stand = Stand(talk.ref.mechanism, setting.offered, bare, frozenset({bare}), _permitted(talk, setting))
         ruling = judge(_claim(confirm), stand)
@@ -140,8 +143,10 @@ def _judge(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting,
     assert current is not None
     bare = bare_digest(setting.me.identity, setting.me.installation)
     issued = {bare, current.digest} | ({answered.digest} if answered is not None else set())
+    _note_replaced(draft, talk, confirm)
     ruling = _rule_on_offer(draft, talk, confirm, heard, setting, moment)
     if ruling is Ruling.ACCEPTED:
+        _note_mask(draft, talk, confirm)
         stand = Stand(ref.mechanism, names_of(current), current.digest, frozenset(issued), _permitted(talk, setting))
         ruling = judge(_claim(confirm), stand)
     offers = yield from _unseen(draft, confirm, current, setting)
@@ -161,10 +166,29 @@ def _judge(draft: Draft, talk: Talk, raw: bytes, heard: Heard, setting: Setting,
 
 
 def _claim(confirm: Confirm) -> Claim:
-    offer = read(confirm.offer, expected_identity=confirm.initiator)
-    names = names_of(offer)
-    allowed = tuple(name for place, name in enumerate(names) if confirm.mask >> place & 1)
-    return Claim(confirm.mechanism, allowed, confirm.offer_digest)
+    return Claim(confirm.mechanism, _masked(confirm, confirm.mask), confirm.offer_digest)
+
+
+def _masked(confirm: Confirm, mask: int) -> tuple[str, ...]:
+    names = names_of(read(confirm.offer, expected_identity=confirm.initiator))
+    return tuple(name for place, name in enumerate(names) if mask >> place & 1)
+
+
+def _note_replaced(draft: Draft, talk: Talk, confirm: Confirm) -> None:
+    if confirm.previous is not None and all(ref.id != confirm.previous for ref in talk.device.sessions):
+        place = (talk.person.identity, talk.device.installation, talk.ref.mechanism)
+        draft.events.append(ReplacedUnknown(*place, talk.ref.id, confirm.previous))
+
+
+def _note_mask(draft: Draft, talk: Talk, confirm: Confirm) -> None:
+    """A choice from fewer names looks like policy, and is accepted; without a newer offer it is told (negotiation
+    1.7)."""
+    device = talk.device
+    seq = read(confirm.offer, expected_identity=confirm.initiator).body.seq
+    gone = _masked(confirm, device.mask & ~confirm.mask) if seq == device.mask_seq else ()
+    if gone:
+        draft.events.append(ChoiceNarrowed(talk.person.identity, device.installation, gone))
+    device.mask_seq, device.mask = seq, confirm.mask
 
 
 def _rule_on_offer(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from kexkit import (
+    ChoiceNarrowed,
     CloneSuspected,
     Contact,
     Delivery,
@@ -19,6 +20,7 @@ from kexkit import (
     OfferShrunk,
     PeerMet,
     Question,
+    ReplacedUnknown,
     SessionOpened,
     Skip,
     StoredText,
@@ -43,6 +45,8 @@ KINDS = {
     SessionOpened: "session",
     OfferSeen: "offer",
     OfferShrunk: "shrunk",
+    ChoiceNarrowed: "narrowed",
+    ReplacedUnknown: "replaced",
     NegotiationTrouble: "negotiation",
     CloneSuspected: "clone",
     PeerMet: "met",

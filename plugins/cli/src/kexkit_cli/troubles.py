@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
-from kexkit import CloneSuspected, Consent, InstallationSkipped, NegotiationTrouble, OfferShrunk, Skip, Waiting
+from kexkit import (
+    ChoiceNarrowed,
+    CloneSuspected,
+    Consent,
+    InstallationSkipped,
+    NegotiationTrouble,
+    OfferShrunk,
+    ReplacedUnknown,
+    Skip,
+    Waiting,
+)
 
 from kexkit_cli.safe_text import safe
 
@@ -41,12 +51,22 @@ def remedy(event: Waiting | NegotiationTrouble | InstallationSkipped, command: s
     return f"If texts were kept back with it, this shows them: {release}"
 
 
-def in_words(event: NegotiationTrouble | OfferShrunk | CloneSuspected | InstallationSkipped, name: str) -> str:
+Told: TypeAlias = (
+    NegotiationTrouble | OfferShrunk | ChoiceNarrowed | ReplacedUnknown | CloneSuspected | InstallationSkipped
+)
+"""what `in_words` has words for"""
+
+
+def in_words(event: Told, name: str) -> str:
     """What stands in it comes from core, but for names of mechanisms: those are the peer's, and checked there."""
     if isinstance(event, InstallationSkipped):
         return f"Device {safe(event.installation)} of {name} is left out: {event.reason.rstrip('.')}."
     if isinstance(event, OfferShrunk):
         return f"A device of {name} no longer offers {', '.join(event.gone)}."
+    if isinstance(event, ChoiceNarrowed):
+        return f"A device of {name} leaves {', '.join(event.gone)} out, although it offers that as before."
+    if isinstance(event, ReplacedUnknown):
+        return f"A device of {name} replaces a session over {event.mechanism} that this device does not have."
     if isinstance(event, CloneSuspected):
         whose = "This device" if event.ours else f"A device of {name}"
         return f"{whose} may exist twice, as a copy or with stolen keys. {event.reason} Ask {name}, by another way."

@@ -7,7 +7,6 @@ from collections import Counter
 
 import anyio
 from kexkit import (
-    CloneSuspected,
     Contact,
     Delivery,
     DeliveryChanged,
@@ -15,7 +14,6 @@ from kexkit import (
     EventsMissed,
     InstallationSkipped,
     NegotiationTrouble,
-    OfferShrunk,
     PeerMet,
     Question,
     SessionOpened,
@@ -35,7 +33,7 @@ from kexkit_cli.people import check_name_is_free, label, short, worth_of
 from kexkit_cli.profiles import checked_name
 from kexkit_cli.safe_text import safe
 from kexkit_cli.showing import Names, in_seconds
-from kexkit_cli.troubles import CONSENTS, consented, in_words, remedy, waits
+from kexkit_cli.troubles import CONSENTS, Told, consented, in_words, remedy, waits
 
 CONSENTING = "/consent {}"
 HELP = """\
@@ -233,9 +231,7 @@ class Talk:
             self._delivered(event)
         elif isinstance(event, TransportTrouble):
             self._offline(event)
-        elif isinstance(
-            event, (Waiting, SessionOpened, NegotiationTrouble, OfferShrunk, CloneSuspected, InstallationSkipped)
-        ):
+        elif isinstance(event, Waiting | SessionOpened | Told):
             if ours:
                 self._negotiation(event)
         elif isinstance(event, PeerMet) and not ours:
@@ -245,7 +241,7 @@ class Talk:
 
     def _negotiation(
         self,
-        event: Waiting | SessionOpened | NegotiationTrouble | OfferShrunk | CloneSuspected | InstallationSkipped,
+        event: Waiting | SessionOpened | Told,
     ) -> None:
         if isinstance(event, Waiting):
             if event.reason != self._waiting:

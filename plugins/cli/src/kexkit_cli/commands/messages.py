@@ -9,13 +9,11 @@ from typing import Any
 import anyio
 import click
 from kexkit import (
-    CloneSuspected,
     Delivery,
     Event,
     InstallationSkipped,
     NegotiationTrouble,
     Node,
-    OfferShrunk,
     Question,
     SessionOpened,
     StoredText,
@@ -45,7 +43,7 @@ from kexkit_cli.showing import (
     stored_as_object,
     trouble_in_words,
 )
-from kexkit_cli.troubles import in_words, remedy
+from kexkit_cli.troubles import Told, in_words, remedy
 
 weaker = click.option(
     "--without-forward-secrecy",
@@ -184,7 +182,7 @@ class _Listening:
             self.console.raw(_line(event, await names.of(peer) if peer else "?", self.console) + "\n")
         if isinstance(event, TransportTrouble):
             self.console.note(trouble_in_words(event))
-        elif isinstance(event, (NegotiationTrouble, OfferShrunk, CloneSuspected, InstallationSkipped)):
+        elif isinstance(event, Told):
             self.console.note(await self._of_negotiation(event, node, names))
         elif isinstance(event, SessionOpened):
             said = f"Both ends have confirmed a session over {event.mechanism}"
@@ -194,11 +192,9 @@ class _Listening:
             self.unreadable += isinstance(event, Unreadable)
             await node.ack(event)
 
-    async def _of_negotiation(
-        self, event: NegotiationTrouble | OfferShrunk | CloneSuspected | InstallationSkipped, node: Node, names: Names
-    ) -> str:
+    async def _of_negotiation(self, event: Told, node: Node, names: Names) -> str:
         words = in_words(event, await names.of(event.peer))
-        if isinstance(event, (OfferShrunk, CloneSuspected)):
+        if not isinstance(event, (NegotiationTrouble, InstallationSkipped)):
             return words
         with suppress(UnknownPeer):
             contact = await node.contact(event.peer)
