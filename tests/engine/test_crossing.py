@@ -4,8 +4,9 @@ devices seal in the one with the smaller id. The other only hears, rests, and go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from random import Random
 
 import pytest
 from kexkit._engine.peers import sealing_order
@@ -39,6 +40,10 @@ FRAMES = 14
 Fault = Callable[["Crossing", str, Envelope], Sequence[Envelope]]
 
 
+def passes(crossing: Crossing, sender: str, envelope: Envelope) -> Sequence[Envelope]:
+    return [envelope]
+
+
 class Crossing:
     """The network holds what leaves, and hands it over in rounds, so that both always speak before they hear."""
 
@@ -50,7 +55,7 @@ class Crossing:
         self.late: list[tuple[str, Envelope]] = []
         self.said: dict[str, list[str]] = {who: [] for who in PEOPLE}
         self.frames = count()
-        self.fault: Fault = lambda crossing, sender, envelope: [envelope]
+        self.fault: Fault = passes
         for who, whom in OTHER.items():
             middle.adds(who, whom)
         middle.hook = self._hold
@@ -229,3 +234,131 @@ def test_either_may_be_started_again_between_any_two_rounds(name: str, who: str)
             crossing.must_use(winner)
             crossing.must_have_put_to_rest(loser)
             crossing.must_have_heard_all()
+
+
+def on_its_way(name: str, seed: int) -> Iterator[tuple[Crossing, bytes, bytes]]:
+    """Bob's beginning is late: Alice hears of it when he has answered hers already."""
+    with a_middle(alice=able(name), bob=able(name)) as middle:
+        crossing = Crossing(middle, name, seed)
+        crossing.fault = lambda it, sender, envelope: [envelope] if sender == "alice" else late(it, sender, envelope)
+        crossing.say("bob")
+        crossing.say("alice")
+        own, crossing.late[:] = list(crossing.late), []
+        crossing.fault = passes
+        crossing.exchange()
+        crossing.comes(own)
+        yield crossing, *crossing.ids("bob")
+
+
+@pytest.mark.parametrize("name", OF_ONE_FLIGHT)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_beginning_that_comes_after_the_answer_to_ours_still_has_crossed_it(name: str, seed: int) -> None:
+    for crossing, winner, loser in on_its_way(name, seed):
+        assert crossing.ids("alice") == [winner, loser]
+        crossing.must_use(winner)
+        crossing.cross(2)
+        crossing.must_use(winner)
+        crossing.must_have_put_to_rest(loser)
+        crossing.must_have_heard_all()
+        crossing.must_be_gone_after_its_rest(loser)
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(4))
+def test_what_begins_after_the_other_was_ended_has_not_crossed_it(name: str, seed: int) -> None:
+    """Bob has ended his end of Alice's session, and writes in another: she answers there, whatever its id."""
+    with a_middle(alice=able(name), bob=able(name)) as middle:
+        crossing = Crossing(middle, name, seed)
+        for who in ("alice", "bob", "alice"):
+            crossing.say(who)
+            crossing.exchange()
+        (first,) = crossing.ids("bob")
+        crossing.fault = late  # no goodbye, and a text on its way
+        crossing.say("bob")
+        middle.bob.perform(lambda: middle.bob.engine.end_sessions(middle.alice.me.identity, middle.bob.moment()))
+        middle.settle()
+        crossing.fault = passes
+        before, crossing.late = list(crossing.late), []
+        for who in ("bob", "alice"):
+            crossing.say(who)
+            crossing.exchange()
+        crossing.comes(before)
+        crossing.say("bob")
+        crossing.exchange()
+        crossing.cross(2)
+        assert first not in crossing.ids("bob")
+        crossing.must_use(crossing.seals_in("bob"))
+        crossing.must_have_heard_all()
+
+
+@EACH
+def test_beginnings_that_cross_again_and_again_lose_nothing(name: str) -> None:
+    """Every day both keys are new, and both begin anew at once."""
+    with a_middle(alice=able(name), bob=able(name)) as middle:
+        crossing = Crossing(middle, name)
+        for _ in range(25):
+            crossing.cross()
+            crossing.pass_time(DAY)
+        crossing.cross(3)
+        crossing.must_use(crossing.seals_in("bob"))
+        crossing.must_have_heard_all()
+
+
+@pytest.mark.parametrize("name", OF_ONE_FLIGHT)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("deaf", PEOPLE)
+def test_who_hears_nothing_for_longer_than_a_session_waits_still_ends_with_the_other_in_one(
+    name: str, seed: int, deaf: str
+) -> None:
+    """Nothing of the other comes, not even the answers: the other gives up what it began, and it comes all the same."""
+    with a_middle(alice=able(name), bob=able(name)) as middle:
+        crossing = Crossing(middle, name, seed)
+        crossing.fault = lambda it, sender, envelope: late(it, sender, envelope) if sender != deaf else [envelope]
+        for who in PEOPLE:
+            crossing.say(who)
+        crossing.exchange()
+        for _ in range(9):
+            crossing.pass_time(DAY)
+            crossing.say(deaf)
+        crossing.fault = passes
+        crossing.comes(crossing.late)
+        crossing.cross(3)
+        crossing.must_use(crossing.seals_in("bob"))
+        for _ in range(40):
+            crossing.say(deaf)
+            crossing.pass_time(DAY)
+        crossing.must_have_heard_all()
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_comes_when_and_whoever_starts_again_both_end_in_one_session(name: str, seed: int) -> None:
+    random = Random(seed)
+    with a_middle(alice=able(name), bob=able(name)) as middle:
+        crossing = Crossing(middle, name, seed)
+
+        def chance(it: Crossing, sender: str, envelope: Envelope) -> Sequence[Envelope]:
+            return random.choice([passes, passes, twice, late])(it, sender, envelope)
+
+        crossing.fault = chance
+        for _ in range(25):
+            act = random.randrange(8)
+            if act < 3:
+                crossing.say(random.choice(PEOPLE))
+            elif act < 5:
+                random.shuffle(crossing.left)
+                crossing.round()
+            elif act == 5 and crossing.late:
+                crossing.comes([crossing.late.pop(random.randrange(len(crossing.late)))])
+            elif act == 6:
+                middle.peers[random.choice(PEOPLE)].crash()
+            else:
+                middle.clock.now += random.choice((SECOND, CONFIRM_AGAIN_MS, HOUR))
+                middle.settle()
+        crossing.fault = passes
+        crossing.comes(crossing.late)
+        crossing.comes(list(middle.log))  # what came before that which it needs is in the network still
+        crossing.pass_time(CONFIRM_AGAIN_MS, HOUR)
+        crossing.cross(3)
+        crossing.must_use(crossing.seals_in("bob"))
+        crossing.must_have_heard_all()

@@ -9,6 +9,7 @@
            accept      └─────────────────────────────────┘
 
       contradicted: frozen (opens nothing, seals nothing), from all of these         ended: closed, from anywhere
+      outdated: stale, from opening and provisional too
 
 What they began stays `opening` until its first text says which choice they believe in; what we began is `provisional`
 once it can seal, until they answer. A forged frame is no entry here: it raises before any transition, and nothing is
