@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.abc import ByteStream
 from attrs import field, frozen
+from kexkit.api import Unpicklable
 from kexkit.errors import InvalidInput, TransportError
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
@@ -226,7 +227,7 @@ async def _first_events(stream: ByteStream, protocol: Protocol) -> list[Event]:
 
 
 @frozen
-class Address:
+class Address(Unpicklable):
     """Where a relay is. Its text never shows a password that the URL may hold."""
 
     uri: WebSocketURI = field(repr=False)
