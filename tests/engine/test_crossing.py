@@ -9,10 +9,13 @@ from itertools import count
 from random import Random
 
 import pytest
+from attrs import evolve
+from kexkit import _records as records
 from kexkit._engine.peers import sealing_order
 from kexkit._transitions import State
 from kexkit.api import Envelope
 from kexkit.limits import CONFIRM_AGAIN_MS
+from kexkit.policy import WITHOUT_FORWARD_SECRECY, Publish
 
 from tests.attacks.man_in_the_middle import (
     DAY,
@@ -34,6 +37,7 @@ PEOPLE = tuple(OTHER)
 EACH = pytest.mark.parametrize("name", [X3DH_NAME, PSK_NAME, XX, XK1, HEALING])
 OF_ONE_FLIGHT = (X3DH_NAME, PSK_NAME)
 """the text is in the flight that begins: if that is lost, it is said again"""
+OFFERS_NOTHING = evolve(WITHOUT_FORWARD_SECRECY, publish=Publish.NONE)
 FRAMES = 14
 """of the beginning and of what follows at once; the handshakes of three flights have the most"""
 
@@ -47,10 +51,11 @@ def passes(crossing: Crossing, sender: str, envelope: Envelope) -> Sequence[Enve
 class Crossing:
     """The network holds what leaves, and hands it over in rounds, so that both always speak before they hear."""
 
-    def __init__(self, middle: Middle, name: str, seed: int = 0) -> None:
+    def __init__(self, middle: Middle, name: str, seed: int = 0, *, bare: Sequence[str] = ()) -> None:
         self.middle, self.name = middle, name
         for who in PEOPLE:  # so that the smaller id is now the one's, now the other's
-            middle.peers[who] = Peer(who, able(name), middle.network, middle.clock, f"crossing {seed}")
+            has = able(name, policy=OFFERS_NOTHING) if who in bare else able(name)
+            middle.peers[who] = Peer(who, has, middle.network, middle.clock, f"crossing {seed}")
         self.left: list[tuple[str, Envelope]] = []
         self.late: list[tuple[str, Envelope]] = []
         self.said: dict[str, list[str]] = {who: [] for who in PEOPLE}
@@ -362,3 +367,34 @@ def test_whatever_comes_when_and_whoever_starts_again_both_end_in_one_session(na
         crossing.cross(3)
         crossing.must_use(crossing.seals_in("bob"))
         crossing.must_have_heard_all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_device_that_makes_no_offers_is_followed_into_either_and_both_are_kept(seed: int) -> None:
+    """As status-go, it goes on in the one or the other, and says nowhere that it has both."""
+    with a_middle(alice=able(X3DH_NAME), bob=able(X3DH_NAME)) as middle:
+        crossing = Crossing(middle, X3DH_NAME, seed, bare=("bob",))
+        for who in PEOPLE:
+            crossing.say(who)
+        crossing.exchange()
+        crossing.cross(2)
+        both = crossing.ids("alice")
+        assert len(both) == 2
+        for session in (*both, *both):
+            goes_on_in(middle, session)
+            crossing.say("bob")
+            crossing.exchange()
+            assert crossing.seals_in("alice") == session
+        assert [crossing.state("alice", each) for each in both] == [State.OPEN] * 2
+        crossing.must_have_heard_all()
+
+
+def goes_on_in(middle: Middle, session: bytes) -> None:
+    """Bob prefers one of his sessions, for reasons of his own."""
+    key = records.peer_key(middle.alice.me.identity)
+    person = middle.bob.person(middle.alice.me.identity)
+    for device in person.devices:
+        for ref in device.sessions:
+            ref.rank, ref.crossed = 100 if ref.id == session else 1, b""
+    middle.bob.rows.commit(evolve(records.first_row(key, records.write(person)), given={}))
+    middle.bob.crash()
