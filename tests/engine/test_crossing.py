@@ -268,6 +268,25 @@ def test_a_beginning_that_comes_after_the_answer_to_ours_still_has_crossed_it(na
         crossing.must_be_gone_after_its_rest(loser)
 
 
+@pytest.mark.parametrize("name", OF_ONE_FLIGHT)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_late_text_in_the_one_that_lost_is_read_and_moves_nothing(name: str, seed: int) -> None:
+    with a_middle(alice=able(name), bob=able(name)) as middle:
+        crossing = begun(name, middle, seed)
+        crossing.fault = late
+        for who in PEOPLE:
+            crossing.say(who)
+        crossing.fault = passes
+        crossing.exchange()
+        winner, loser = crossing.ids("alice")
+        (who,) = [who for who in PEOPLE for ref in middle.sessions(who, OTHER[who]) if ref.id == winner and ref.ours]
+        assert [crossing.state(who, each) for each in (winner, loser)] == [State.OPEN] * 2
+        crossing.comes(crossing.late)
+        assert [ref.rank for ref in middle.sessions(who, OTHER[who])] == [1, 1]
+        assert crossing.seals_in(who) == winner
+        crossing.must_have_heard_all()
+
+
 @EACH
 @pytest.mark.parametrize("seed", range(4))
 def test_what_begins_after_the_other_was_ended_has_not_crossed_it(name: str, seed: int) -> None:
