@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -317,8 +317,13 @@ class Runtime(Unpicklable):
         """Pull, work out, commit; only then pull the next: a busy node presses back on the transport."""
 
         async def read() -> None:
-            async for arrival in self._transport.arrivals():
-                await self._take(arrival)
+            arrivals = self._transport.arrivals()
+            try:
+                async for arrival in arrivals:
+                    await self._take(arrival)
+            finally:  # one that is left to be collected is cleaned up somewhere else, some time
+                if isinstance(arrivals, AsyncGenerator):
+                    await arrivals.aclose()
             raise TransportError("The transport's arrivals came to an end.")  # which is no reason to ask without pause
 
         while True:
