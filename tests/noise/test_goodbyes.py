@@ -11,6 +11,8 @@ from kexkit.errors import InvalidInput
 from kexkit.testing.key_exchange_party import Party, Sent, Took
 from kexkit.testing.pair import Pair
 from kexkit_noise import limits
+from kexkit_noise.healing import HealingSession
+from kexkit_noise.healing_state import Listening, Speaking
 from kexkit_noise.plain import PlainSession
 from kexkit_noise.sessions import Running
 
@@ -226,21 +228,46 @@ def test_both_kinds_of_flight_have_as_many_pauses() -> None:
 # --- what a thief finds ----------------------------------------------------------------------------------------------
 
 
-@EACH_KIND
-def test_what_only_sealing_needs_is_gone_with_the_goodbye(name: str) -> None:
-    """Of a plain session that key opens all that this end ever said."""
-    pair = met(name)
+def test_the_key_that_opens_all_that_a_plain_end_ever_said_goes_with_its_goodbye() -> None:
+    pair = met("noise-xk1/1")
     before = only(pair.alice, Running).inner
+    assert isinstance(before, PlainSession)
+    key = before.fixed.packed[35:67]
+    assert key in before.snapshot()
+    crossing = pair.bob.seal(b"crossing", pair.alice.me)[0]
     close(pair.alice)
-    stored = only(pair.alice, Running).snapshot()
-    if isinstance(before, PlainSession):
-        hidden = [before.fixed.packed[35:67]]
-        assert hidden[0] in before.snapshot()
-    else:
-        sending = before.ratchet.sending
-        hidden = [getattr(sending, "chain", before.ratchet.root)]
-    for secret in hidden:
-        assert secret not in stored
+    assert key not in only(pair.alice, Running).snapshot()
+    pair.deliver(crossing)
+    assert key not in only(pair.alice, Running).snapshot()
+
+
+def test_what_only_sealing_needs_goes_with_the_goodbye() -> None:
+    """The chain at once; the root key as soon as the peer has turned to our last key, which is then gone as well."""
+    pair = met("healing-noise-xk1/1")
+    turns = pair.bob.seal(b"a turn", pair.alice.me)[0]
+    close(pair.alice)
+    inner = only(pair.alice, Running).inner
+    assert isinstance(inner, HealingSession)
+    assert isinstance(inner.ratchet.sending, Speaking)
+    assert inner.ratchet.sending.chain == bytes(32)
+    pair.deliver(turns)
+    inner = only(pair.alice, Running).inner
+    assert isinstance(inner, HealingSession)
+    assert isinstance(inner.ratchet.sending, Listening)
+    assert inner.ratchet.root == bytes(32)
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_session_of_too_many_messages_still_says_goodbye(monkeypatch: pytest.MonkeyPatch, beyond: int) -> None:
+    pair = pair_of("healing-noise-xk1/1")
+    pair.meet()
+    inner = only(pair.alice, Running).inner
+    assert isinstance(inner, HealingSession)
+    monkeypatch.setattr(limits, "SESSION_MESSAGES", inner.ratchet.count - beyond)
+    assert (only(pair.alice, Running).grade is None) == (beyond >= 0)
+    (goodbye,) = close(pair.alice)
+    pair.settle(pair.deliver(goodbye).sent)
+    assert pair.alice.sessions == pair.bob.sessions == {}
 
 
 def test_when_both_have_said_goodbye_only_the_keys_of_missing_messages_are_left() -> None:
