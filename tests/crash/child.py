@@ -7,25 +7,26 @@ A line of its input is an errand as JSON, a line of its output the exit status o
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import os
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
 from attrs import frozen
 from kexkit import Node, TextReceived, Unreadable, open_node
+from kexkit.api import KeyExchange
 from kexkit.node import Contact
+from kexkit_noise.exchange import NoiseExchange
 from kexkit_storage_sqlite import open_store
-from kexkit_x3dh import cipher
 from kexkit_x3dh.exchange import X3DH
 
 from tests.crash.ledger import ALICE, BOB, Ledger
 from tests.crash.network import FileTransport
+from tests.crash.sealing import record_seals
 from tests.crash.steps import CountedStore, CountedTransport, Forgetful, Hasty, Steps
 
 PATIENCE = 20
@@ -39,10 +40,25 @@ FROM_ALICE, FROM_BOB = ["alice 1", "alice 2"], ["bob 1", "bob 2"]
 
 @frozen
 class Scene:
-    """`established`: they talked before. `hears`: Bob's texts wait for Alice, and she hears them before she writes."""
+    """`established`: they talked before. `hears`: Bob's texts wait for Alice, and she hears them before she writes.
+    `healing`: with the default mechanism, and not with the one that needs no answer before the first text."""
 
     established: bool
     hears: bool
+    healing: bool = False
+
+    @classmethod
+    def of(cls, name: str) -> Scene:
+        return cls("established" in name, "hears" in name, "healing" in name)
+
+    @property
+    def exchange(self) -> KeyExchange:
+        return NoiseExchange("healing-noise-xk1/1") if self.healing else X3DH()
+
+    @property
+    def together(self) -> bool:
+        """Alice can do nothing alone: a handshake needs Bob's answer."""
+        return self.healing and not self.established
 
     @property
     def planned(self) -> dict[str, list[str]]:
@@ -106,23 +122,23 @@ class Person:
 
 
 @asynccontextmanager
-async def person(folder: Path, name: str, fatal: str = "", breach: str = "") -> AsyncIterator[Person]:
-    steps = Steps(folder, fatal)
+async def person(folder: Path, name: str, scene: Scene, fatal: str = "", breach: str = "") -> AsyncIterator[Person]:
+    steps = Steps(folder, name, fatal)
     network = FileTransport(folder / "network")
     async with open_store({"path": str(folder / name), "synchronous": "NORMAL"}) as real:
         store = {"": real, "hasty": Hasty(real, network, steps), "forgetful": Forgetful(real)}[breach]
         counted = CountedStore(store, steps), CountedTransport(network, steps)
-        async with open_node(*counted, [X3DH()]) as node:
+        async with open_node(*counted, [scene.exchange]) as node:
             yield Person(node, Ledger(folder, name), steps.step)
     steps.write_down()
 
 
 async def prepare(folder: Path, scene: Scene) -> None:
-    async with person(folder, BOB) as bob:
+    async with person(folder, BOB, scene) as bob:
         (folder / "bob.code").write_text(await bob.node.contact_code())
         if not scene.established and not scene.hears:
             return  # Alice was never there
-        async with person(folder, ALICE) as alice:
+        async with person(folder, ALICE, scene) as alice:
             for_bob = await bob.know(await alice.node.contact_code())
             if scene.established:
                 for_alice = await alice.know(await bob.node.contact_code())
@@ -135,8 +151,10 @@ async def prepare(folder: Path, scene: Scene) -> None:
 
 
 async def live(folder: Path, scene: Scene, fatal: str, breach: str) -> None:
-    async with person(folder, ALICE, fatal, breach) as alice:
-        await on_with(alice, folder, scene)
+    async with AsyncExitStack() as stack:
+        if scene.together:
+            await stack.enter_async_context(person(folder, BOB, scene))
+        await on_with(await stack.enter_async_context(person(folder, ALICE, scene, fatal, breach)), folder, scene)
 
 
 async def on_with(alice: Person, folder: Path, scene: Scene) -> Contact:
@@ -151,9 +169,9 @@ async def on_with(alice: Person, folder: Path, scene: Scene) -> Contact:
 async def finish(folder: Path, scene: Scene, patience: float) -> None:
     """What they cannot finish in time is not waited for: the ledgers and the histories tell what is wrong."""
     with anyio.move_on_after(patience):
-        async with person(folder, ALICE) as alice, person(folder, BOB) as bob:
+        async with person(folder, ALICE, scene) as alice, person(folder, BOB, scene) as bob:
             await talk_it_out(alice, bob, folder, scene)
-    async with person(folder, ALICE) as alice, person(folder, BOB) as bob:
+    async with person(folder, ALICE, scene) as alice, person(folder, BOB, scene) as bob:
         await alice.hear_nothing_more()
         await bob.hear_nothing_more()
         names = {alice.node.identity: ALICE, bob.node.identity: BOB}
@@ -175,21 +193,8 @@ async def talk_it_out(alice: Person, bob: Person, folder: Path, scene: Scene) ->
     await bob.hear_nothing_more()
 
 
-def record_seals(folder: Path) -> None:
-    """Which key and vector encrypted which text, in which life, written before anybody has the ciphertext."""
-    seal, life = cipher.seal, os.getpid()
-
-    def recorded(message_key: bytes, vector: bytes, body: bytes, header: bytes) -> bytes:
-        key, text = (hashlib.sha256(one).hexdigest() for one in (message_key, body))
-        with (folder / "seals").open("a") as paper:
-            paper.write(f"{life} {key} {vector.hex()} {text}\n")
-        return seal(message_key, vector, body, header)
-
-    cipher.seal = recorded
-
-
 async def run(errand: dict[str, str]) -> None:
-    folder, scene = Path(errand["folder"]), Scene("established" in errand["scene"], "hears" in errand["scene"])
+    folder, scene = Path(errand["folder"]), Scene.of(errand["scene"])
     record_seals(folder)
     patience = PATIENCE_WITH_A_BREACH if errand["breach"] else PATIENCE
     with anyio.fail_after(2 * patience):

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.crash.sealing import reused
+
 ALICE, BOB = "alice", "bob"
 
 
@@ -34,7 +36,7 @@ class Ledger:
 
 def faults(folder: Path, planned: dict[str, list[str]]) -> list[str]:
     """All that is wrong after both have finished; empty when the promises held. `planned`: texts by author."""
-    found = [*_reused_keys(folder)]
+    found = [*reused(folder)]
     if not (folder / "histories").exists():
         return [*found, "the two did not finish"]
     histories = json.loads((folder / "histories").read_text())
@@ -72,14 +74,3 @@ def _of_listener(entries: list[list[str]], written: dict[str, str]) -> Iterator[
             heard.add(rest[0])
     for lost in written.keys() - heard:
         yield f"{written[lost]!r} was never heard"
-
-
-def _reused_keys(folder: Path) -> Iterator[str]:
-    """A key whose successor was not stored may serve the next life, with another vector; never twice in one life."""
-    texts: dict[tuple[str, str], set[str]] = {}
-    for line in (folder / "seals").read_text().splitlines():
-        life, key, vector, text = line.split()
-        for use in ((key, vector), (key, life)):
-            texts.setdefault(use, set()).add(text)
-    if any(len(different) > 1 for different in texts.values()):
-        yield "a message key encrypted two texts"

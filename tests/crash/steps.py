@@ -18,9 +18,10 @@ KILLED = 137
 class Steps:
     """Counts the steps of a life, and dies at the one that `fatal` names: 'after apply 3', 'step 40'; empty: lives."""
 
-    def __init__(self, folder: Path, fatal: str = "") -> None:
+    def __init__(self, folder: Path, whose: str, fatal: str = "") -> None:
         self.names: list[str] = []
         self._folder = folder
+        self._whose = whose
         self._fatal = fatal
 
     def step(self, name: str) -> None:
@@ -30,7 +31,7 @@ class Steps:
             os._exit(KILLED)
 
     def write_down(self) -> None:
-        (self._folder / "steps").write_text(json.dumps(self.names))
+        (self._folder / f"{self._whose}.steps").write_text(json.dumps(self.names))
 
 
 class CountedStore:
