@@ -234,7 +234,7 @@ class Due:
 
 @frozen
 class Close:
-    """Say goodbye if the protocol can, then end."""
+    """Say goodbye if the protocol can, and seal no more. What is under way may still be heard, for a bounded time."""
 
 
 @frozen
