@@ -375,24 +375,27 @@ def test_of_a_forgotten_device_nothing_is_known_while_its_session_hears_on(name:
 
 
 @NAMES
-def test_what_is_heard_of_a_forgotten_device_changes_nothing_for_the_one_that_comes_anew(name: str) -> None:
+@pytest.mark.parametrize("begun", [False, True], ids=["known", "begun"])
+def test_what_is_heard_of_a_forgotten_device_changes_nothing_for_the_one_that_comes_anew(
+    name: str, begun: bool
+) -> None:
     with a_middle(alice=able(name), bob=able(name)) as middle:
         talked(middle)
         held = Held(middle)
         middle.says("bob", "alice", "under way")
         crossing, held.kept = held.kept, []
         forgets(middle, "alice", "bob")
-        held.kept = []
         middle.hook = pass_on
         middle.adds("alice", "bob")
-        middle.says("alice", "bob", "anew")
-        (new,) = middle.sessions("alice", "bob")
-        before = new.SerializeToString()
+        if begun:
+            middle.says("alice", "bob", "anew")
+        before = middle.device("alice", "bob").SerializeToString()
+        assert bool(middle.sessions("alice", "bob")) == begun
         middle.hook = drop
         for _, envelope in crossing:
             middle.alice.receive(envelope)
         assert middle.heard("alice") == ["ho", "under way"]
-        assert [ref.SerializeToString() for ref in middle.sessions("alice", "bob")] == [before]
+        assert middle.device("alice", "bob").SerializeToString() == before
 
 
 def test_so_many_forgotten_devices_hear_on_and_no_more() -> None:
