@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve, frozen
 from kexkit import _records as records
 from kexkit._transitions import State
-from kexkit.api import Carriage, Close, Context, Cue, Envelope, Session, Step
+from kexkit.api import Carriage, Close, Context, Cue, Envelope, Have, Opening, Session, Step, Wants
 from kexkit.limits import DEVICES_PER_PEER, FLUSH_BATCH, OVERDUE_MS, QUIET_MS, RESTING_MS
 from kexkit.policy import WITHOUT_FORWARD_SECRECY
 from kexkit_noise.limits import GOODBYE_MS, SESSION_LINGER_MS
@@ -427,12 +427,12 @@ class Lingering(PskSession):
     def seal(self, plaintext: bytes, *, ctx: Context) -> Step:
         return _lingering(super().seal(plaintext, ctx=ctx))
 
-    def receive(self, frame: bytes, have: object, *, ctx: Context) -> Step:
-        return _lingering(super().receive(frame, have, ctx=ctx))  # type: ignore[arg-type]  # handed on as it came
+    def receive(self, frame: bytes, have: Have, *, ctx: Context) -> Step:
+        return _lingering(super().receive(frame, have, ctx=ctx))
 
 
-def _as_lingering(session: Session | None) -> Session | None:
-    return Lingering(*(getattr(session, one) for one in FIELDS)) if isinstance(session, PskSession) else session
+def _as_lingering(session: Session | None) -> Lingering | None:
+    return Lingering(*(getattr(session, one) for one in FIELDS)) if isinstance(session, PskSession) else None
 
 
 FIELDS = ("id", "stamp", "send_key", "open_key", "peer", "sent", "top", "seen")
@@ -443,15 +443,14 @@ def _lingering(step: Step) -> Step:
 
 
 class LingeringPsk(Psk):
-    def initiate(self, *given: object, **named: object) -> object:  # type: ignore[override]  # handed on as it came
-        step = super().initiate(*given, **named)  # type: ignore[arg-type]
-        return _lingering(step) if isinstance(step, Step) else step
+    def initiate(self, opening: Opening, have: Have, *, ctx: Context) -> Step:
+        return _lingering(super().initiate(opening, have, ctx=ctx))
 
-    def accept(self, *given: object, **named: object) -> object:  # type: ignore[override]
-        step = super().accept(*given, **named)  # type: ignore[arg-type]
-        return _lingering(step) if isinstance(step, Step) else step
+    def accept(self, frame: bytes, opening: Opening, have: Have, *, ctx: Context) -> Step | Wants:
+        step = super().accept(frame, opening, have, ctx=ctx)
+        return step if isinstance(step, Wants) else _lingering(step)
 
-    def restore(self, snapshot: bytes) -> Session:
+    def restore(self, snapshot: bytes) -> PskSession:
         again = _as_lingering(restored(snapshot))
         assert again is not None
         return again
