@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from kexkit import _records as records
 from kexkit._transitions import State
 from kexkit.api import Carriage, Close, Context, Cue, Envelope, Have, Opening, Session, Step, Wants
+from kexkit.events import CloneSuspected
 from kexkit.limits import DEVICES_PER_PEER, FLUSH_BATCH, OVERDUE_MS, QUIET_MS, RESTING_MS
 from kexkit.policy import WITHOUT_FORWARD_SECRECY
 from kexkit_noise.limits import GOODBYE_MS, SESSION_LINGER_MS
@@ -526,3 +527,4 @@ def test_whatever_ends_and_whatever_the_hand_does_each_text_is_shown_once(name: 
             middle.wait(DAY)
         for who in ("alice", "bob"):
             assert sorted(middle.heard(who)) == sorted(said[who])
+            assert not middle.events(who, CloneSuspected)
