@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.secrets.whole_run import pytest_configure  # noqa: F401  # a hook: no key stands in what the run says
+
 settings.register_profile("kexkit", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kexkit")  # what fails fails again, and not because the machine was busy
 
