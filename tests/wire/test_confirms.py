@@ -14,10 +14,10 @@ from kexkit._wire import confirms, offers
 from kexkit._wire.confirms import Confirm, Ruling, Verdict, View
 from kexkit.errors import InvalidInput, Malformed, OfferForeign, OfferMalformed, OfferUnsupported, Refusal
 
+from tests.spoiling import mutated
 from tests.wire import confirmations
 from tests.wire.confirmations import CONFIRM, HERS, OFFER, VERDICT, confirm, verdict
 from tests.wire.samples import ALICE, BOB, LAPTOP, NOW_MS, PHONE, TABLET, offer_body, repeatable
-from tests.wire.test_totality import mutated
 
 
 @repeatable

@@ -276,7 +276,10 @@ def write_place(device: Device) -> bytes:
 
 
 def read_place(value: bytes) -> Device:
-    return Device(value[:33], value[33:].decode())
+    try:
+        return Device(value[:IDENTITY_BYTES], value[IDENTITY_BYTES:].decode())
+    except UnicodeDecodeError:
+        raise StoreCorrupt("A place row does not parse.") from None
 
 
 def write_row(row: Row) -> bytes:
