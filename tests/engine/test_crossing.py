@@ -13,6 +13,7 @@ from attrs import evolve
 from kexkit import _records as records
 from kexkit._engine.peers import sealing_order
 from kexkit._transitions import State
+from kexkit._wire.confirms import read_confirm
 from kexkit.api import Envelope
 from kexkit.limits import CONFIRM_AGAIN_MS
 from kexkit.policy import WITHOUT_FORWARD_SECRECY, Publish
@@ -284,6 +285,50 @@ def test_a_late_text_in_the_one_that_lost_is_read_and_moves_nothing(name: str, s
         crossing.comes(crossing.late)
         assert [ref.rank for ref in middle.sessions(who, OTHER[who])] == [1, 1]
         assert crossing.seals_in(who) == winner
+        crossing.must_have_heard_all()
+
+
+@pytest.mark.parametrize("name", [XX, XK1, HEALING])
+def test_what_crossed_a_session_is_not_what_it_says_to_replace(name: str) -> None:
+    """A handshake of three messages is complete, and confirmed, when the other is open already."""
+    with a_middle(alice=able(name), bob=able(name)) as middle:
+        crossing = Crossing(middle, name)
+        crossing.fault = late
+        crossing.say("alice")
+        crossing.fault = passes
+        crossing.say("bob")
+        crossing.exchange()
+        (own,) = [ref.id for ref in middle.sessions("alice", "bob") if ref.ours]
+        assert State.OPEN in [crossing.state("alice", each) for each in crossing.ids("alice")]
+        for sender, envelope in crossing.late:
+            middle.deliver(envelope, sender=sender)
+        middle.settle()
+        while own not in middle.alice.table("confirm"):
+            crossing.round()
+        assert read_confirm(middle.alice.table("confirm")[own].value).previous is None
+        crossing.cross(3)
+        crossing.must_use(min(crossing.ids("alice")))
+        crossing.must_have_heard_all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("speaker", PEOPLE)
+@pytest.mark.parametrize("deaf", PEOPLE)
+def test_what_they_gave_up_before_ours_came_wins_over_nothing(deaf: str, speaker: str, seed: int) -> None:
+    """One hears nothing for so long that both begin again; what the other began at first comes last of all."""
+    with a_middle(alice=able(PSK_NAME), bob=able(PSK_NAME)) as middle:
+        crossing = Crossing(middle, PSK_NAME, seed)
+        crossing.fault = lambda it, sender, envelope: late(it, sender, envelope) if sender != deaf else [envelope]
+        for who in PEOPLE:
+            crossing.say(who)
+        crossing.exchange()
+        for _ in range(8):
+            crossing.pass_time(DAY)
+        crossing.fault = passes
+        crossing.comes(crossing.late)
+        for _ in range(35):
+            crossing.say(speaker)
+            crossing.pass_time(DAY)
         crossing.must_have_heard_all()
 
 

@@ -77,7 +77,7 @@ def _views(person: Person) -> tuple[View, ...]:
 
 
 def _replaced(device: records.PeerDevice, ref: records.SessionRef) -> bytes | None:
-    older = [one for one in device.sessions if one.id != ref.id and State(one.state) is State.OPEN]
+    older = [one for one in device.sessions if one.id not in (ref.id, ref.crossed) and State(one.state) is State.OPEN]
     if not older:
         return None
     return min(older, key=lambda one: (winner_over(device, one) is not None, -one.rank, one.id)).id

@@ -13,7 +13,7 @@ from kexkit import _records as records
 from kexkit._engine.judging import hear_as_responder, hear_without_answer
 from kexkit._engine.negotiating import answered_digest, failed
 from kexkit._engine.noting import note_offers
-from kexkit._engine.peers import advance, let_rest, plan_repeat
+from kexkit._engine.peers import advance, learn_what_crossed, let_rest, plan_repeat
 from kexkit._engine.requests import Draft, Flow, Moment, load_one
 from kexkit._engine.setting import Setting
 from kexkit._engine.settling import Heard, Talk, confirmed, freeze, let_the_other_go, trouble
@@ -38,12 +38,12 @@ def hear(draft: Draft, talk: Talk, plains: Sequence[Plain], setting: Setting, mo
         payload = mvds.unwrap(plain.body) if plain.body else None
         bodies = (plain.body,) if payload is None else payload.bodies
         confirm = payload.confirm if payload is not None else None
+        asked = talk.ref.ours and talk.ref.confirming == Confirming.ASKING
         yield from _hear_confirm(draft, talk, confirm, heard, setting, moment)
         if talk.ref.crossed and confirm is None and setting.confirms:
             let_the_other_go(draft, talk, moment)
-        elif payload is not None and payload.crossed and talk.ref.ours and not talk.ref.crossed:
-            talk.ref.crossed = payload.crossed  # it may come after this answer, and still was begun before
-            talk.person.changed = True
+        elif payload is not None and confirm is not None and asked:
+            learn_what_crossed(talk.person, talk.device, talk.ref, payload.crossed)
         texts = [Plain(body, plain.grade) for body in bodies]
         (heard.withheld if State(talk.ref.state) in (State.REFUSED, State.FROZEN) else heard.texts).extend(texts)
     return heard

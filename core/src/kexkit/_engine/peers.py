@@ -246,6 +246,19 @@ def _top(same: list[records.SessionRef]) -> int:
     return max((ref.rank for ref in same), default=0)
 
 
+def learn_what_crossed(person: Person, device: records.PeerDevice, ref: records.SessionRef, told: bytes) -> None:
+    """Their answer to what we began names the session that crossed it there: perhaps one that is still to come. If it
+    is another than the one here, or none, they gave up what is here before ours came, and ours supersedes it."""
+    if told == ref.crossed:
+        return
+    for other in device.sessions:
+        if other.id == ref.crossed and other.crossed == ref.id:
+            other.crossed = b""
+            ref.rank = _top([each for each in device.sessions if each.mechanism == ref.mechanism]) + 1
+    ref.crossed = told
+    person.changed = True
+
+
 def winner_over(device: records.PeerDevice, ref: records.SessionRef) -> records.SessionRef | None:
     """The session that won over this one: of two that crossed, the one with the smaller id, once we know that both ends
     have it. Not with a device that confirms nothing: it goes on in either, and nothing says that it has both."""
