@@ -308,7 +308,10 @@ def unpack(struct: Struct, raw: bytes) -> tuple[Any, ...]:
 
 
 def device(identity: bytes, installation: bytes) -> Device:
-    return Device(identity, str(UUID(bytes=installation)))
+    uuid = UUID(bytes=installation)
+    if uuid.version != 4:  # installation_bytes() writes no others
+        raise StoreCorrupt("A stored session is damaged.")
+    return Device(identity, str(uuid))
 
 
 def text(raw: bytes) -> str:
