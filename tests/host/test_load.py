@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kexkit._host import examine_plugins, installed_plugins, load_commands, load_plugins
 from kexkit._registry import PREFERENCE, in_preference
 from kexkit.api import StoreFactory
-from kexkit.errors import InvalidInput, PluginDuplicate, PluginError, PluginMissing
+from kexkit.errors import InvalidInput, PluginDuplicate, PluginError, PluginIncompatible, PluginMissing
 
 from tests.host.conftest import Install, exchange, hook
 
@@ -170,6 +170,21 @@ def test_a_plugin_of_another_contract_is_refused_and_both_versions_are_named(api
     install("good", exchange("good@example.org/1"))
     words = reason(load_plugins(["other", "good"]).reports, "other")
     assert f"version {api} of the contract, this is version 1" in words or (api is None and "kexkit_api" in words)
+
+
+def test_if_none_is_usable_and_one_is_of_another_contract_the_error_says_so_with_both_versions(
+    install: Install,
+) -> None:
+    install("other", exchange("other@example.org/1"), api="2.3")
+    with pytest.raises(PluginIncompatible, match=r"version 2\.3 of the contract, this is version 1") as caught:
+        load_plugins(["nowhere", "other"])
+    assert caught.value.plugin == "other"
+    assert caught.value.advice == "Install a version of other that was made for version 1."
+    assert examine_plugins(["other"])[0].api == "2.3"
+    install("mute", exchange("mute@example.org/1"), api=None)
+    with pytest.raises(PluginError) as silent:
+        load_plugins(["mute"])
+    assert type(silent.value) is PluginError
 
 
 def test_a_module_that_will_not_tell_its_version_is_quarantined(install: Install) -> None:

@@ -29,7 +29,7 @@ from kexkit.api import (
     StoreFactory,
     TransportFactory,
 )
-from kexkit.errors import InvalidInput, KexkitError, PluginDuplicate, PluginError, PluginMissing
+from kexkit.errors import InvalidInput, KexkitError, PluginDuplicate, PluginError, PluginIncompatible, PluginMissing
 
 GROUP: Final = "kexkit"
 """the group of entry points"""
@@ -102,11 +102,18 @@ def load_plugins(names: Iterable[str], config: Settings = NO_SETTINGS) -> Plugin
     """Load the named plugins. PluginError if none is usable, PluginDuplicate if two claim one name."""
     plugins = _load(names, config, _KINDS)
     if not any(report.state == "loaded" for report in plugins.reports):
-        reasons = "; ".join(f"{report.owner}: {report.reason}" for report in plugins.reports)
-        raise PluginError(
-            f"No usable plugin is loaded ({reasons or 'none was named'}).", advice=_what_is_installed(_discover())
-        )
+        raise _none_usable(plugins.reports)
     return plugins
+
+
+def _none_usable(reports: tuple[PluginReport, ...]) -> PluginError:
+    reasons = "; ".join(f"{report.owner}: {report.reason}" for report in reports) or "none was named"
+    said = f"No usable plugin is loaded ({reasons})."
+    for report in reports:
+        if report.api is not None and not _is_ours(report.api):
+            advice = f"Install a version of {report.name} that was made for version {API_VERSION}."
+            return PluginIncompatible(said, plugin=report.name, advice=advice)
+    return PluginError(said, advice=_what_is_installed(_discover()))
 
 
 def load_commands(names: Iterable[str], config: Settings = NO_SETTINGS) -> Plugins:
@@ -223,7 +230,9 @@ def _load(names: Iterable[str], config: Settings, kinds: tuple[_Kind, ...]) -> P
         report = _report_of(point)
         try:
             plugin = _imported(point)
-            report = evolve(report, api=_contract_version(plugin))
+            version = _contract_version(plugin)
+            report = evolve(report, api=version)
+            _check_contract(version)
             things = _ask_hooks(plugin, name, config.get(name, {}), kinds)
         except _Unfit as unfit:
             loading.reports.append(evolve(report, state="quarantined", reason=str(unfit)))
@@ -274,9 +283,16 @@ def _contract_version(plugin: object) -> str:
         raise _Unfit(f"asking for its kexkit_api raised {type(error).__name__}") from None
     if not isinstance(version, str):
         raise _Unfit(f'it does not say which contract it was made for: kexkit_api = "{API_VERSION}"')
-    if version.partition(".")[0] != API_VERSION.partition(".")[0]:
-        raise _Unfit(f"it was made for version {version} of the contract, this is version {API_VERSION}")
     return version
+
+
+def _is_ours(version: str) -> bool:
+    return version.partition(".")[0] == API_VERSION.partition(".")[0]
+
+
+def _check_contract(version: str) -> None:
+    if not _is_ours(version):
+        raise _Unfit(f"it was made for version {version} of the contract, this is version {API_VERSION}")
 
 
 def _ask_hooks(
