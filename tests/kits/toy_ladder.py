@@ -327,6 +327,7 @@ class Ladder:
         try:
             values = SNAPSHOT.unpack(snapshot)
             who = Device(values[9], values[10].rstrip(b"\0").decode()) if any(values[9]) else None
+            last = values[16].rstrip(b"\0").decode()
         except (error, UnicodeDecodeError):
             raise StoreCorrupt from None
         if values[0] != 1:
@@ -340,7 +341,7 @@ class Ladder:
             *values[11:14],
             tries,
             values[15][:size],
-            values[16].rstrip(b"\0").decode(),
+            last,
             frozenset(),
         )
         return evolve(session, hears=frozenset({Hear(TOPIC, session.head(to_us=True))}))

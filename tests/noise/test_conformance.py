@@ -16,6 +16,8 @@ from kexkit_noise.exchange import NoiseExchange
 from kexkit_noise.mechanisms import HEALING, MECHANISMS, PLAIN, Mechanism
 
 PSK = bytes(range(100, 132))
+INPUTS = 400_000
+"""of which the kit gives 100,000 or more to each decoder"""
 
 
 def mechanism(name: str) -> NoiseExchange:
@@ -23,42 +25,50 @@ def mechanism(name: str) -> NoiseExchange:
 
 
 class TestHealingXK1(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: mechanism("healing-noise-xk1/1"))
     tells_clones = True
 
 
 class TestHealingXX(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: mechanism("healing-noise-xx/1"))
     tells_clones = True
 
 
 class TestHealingK1K1(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: mechanism("healing-noise-k1k1/1"))
     tells_clones = True
 
 
 class TestHealingXXpsk0(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: NoiseExchange("healing-noise-xxpsk0/1"))
     secret = PSK
     tells_clones = True
 
 
 class TestXK1(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: mechanism("noise-xk1/1"))
     nonces_are_counted = True
 
 
 class TestXX(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: mechanism("noise-xx/1"))
     nonces_are_counted = True
 
 
 class TestK1K1(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: mechanism("noise-k1k1/1"))
     nonces_are_counted = True
 
 
 class TestXXpsk0(KeyExchangeKit):
+    random_inputs = INPUTS
     make = staticmethod(lambda: mechanism("noise-xxpsk0/1"))
     stranger = staticmethod(lambda: NoiseExchange("noise-xxpsk0/1", bytes(32)))
     nonces_are_counted = True

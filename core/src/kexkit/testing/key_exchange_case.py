@@ -31,7 +31,7 @@ class KeyExchangeCase:
     largest: int = 60_000
     """bytes of the largest text that a frame can carry, if that is fewer"""
     random_inputs: int = 20_000
-    """byte strings thrown at accept, receive and read_offer"""
+    """byte strings: each of one half goes to receive and to accept, a quarter to read_offer, a quarter to restore"""
     frames_may_differ: bool = False
     """True only where a foreign wire format has bytes under no key: an altered frame may then open to the same text"""
     nonces_are_counted: bool = False

@@ -8,7 +8,7 @@ from kexkit._registry import mechanism_problem
 from kexkit._shapes import shape_problem
 from kexkit.api import Advert, Carriage, Close, Due, Guarantee, KeyExchange, Opening
 from kexkit.errors import KexkitError, NoOffer, NotMine, Refusal
-from kexkit.testing.key_exchange_case import AGES, LASTING, KeyExchangeCase, talk, texts
+from kexkit.testing.key_exchange_case import AGES, LASTING, KeyExchangeCase, any_bytes, talk, texts
 from kexkit.testing.key_exchange_party import Party
 from kexkit.testing.key_exchange_rules import ask, check_step, demand, typed_errors_only
 from kexkit.testing.pair import Pair
@@ -282,6 +282,11 @@ class Talks(KeyExchangeCase):
             except KexkitError:
                 continue
             demand(False, "restore() takes a damaged snapshot")
+        for noise in any_bytes(self.random_inputs // 4, beginnings=[snapshot]):
+            try:
+                typed_errors_only(lambda noise=noise: exchange.restore(noise))  # type: ignore[misc]  # bound early
+            except KexkitError:
+                continue
 
 
 def _advert(pair: Pair) -> Advert:
