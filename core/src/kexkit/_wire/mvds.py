@@ -3,7 +3,7 @@ confirmation travels. Only the encoding; what is due when, and what was acknowle
 
 Inside the encryption there is either a payload or a bare ApplicationMetadataMessage, and nothing says which. The rule
 is status-go's: what parses and has at least one field of a payload is one. The two share no field number (1 to 3 there,
-5001 to 5005 and our 20055 here), and nobody writes fields of both, so neither can pass for the other.
+5001 to 5005, our 20055 and 20056 here), and nobody writes fields of both, so neither can pass for the other.
 """
 
 from __future__ import annotations
