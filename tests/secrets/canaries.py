@@ -17,7 +17,7 @@ TESTS = str(Path(__file__).parents[1])
 
 
 def spellings(secret: bytes) -> Iterator[str]:
-    """How bytes come to stand in a text: as they are, escaped, in hex, in base64 at each place, as numbers."""
+    """How bytes come to stand in a text: as they are, escaped, in hex, in base64 at each place, one by one."""
     first = secret[:FIRST]
     yield first.decode("latin-1")
     yield first.decode("utf-8", "replace") if first.isascii() else first.decode("latin-1")
@@ -31,7 +31,10 @@ def spellings(secret: bytes) -> Iterator[str]:
         aligned = whole[skipped : (shift + FIRST) * 8 // 6]
         yield from (aligned, aligned.replace("+", "-").replace("/", "_"))
     yield ", ".join(map(str, first))
-    yield from (str(int.from_bytes(secret, "big")), str(int.from_bytes(secret, "little")))
+
+
+def as_numbers(secret: bytes) -> tuple[str, str]:
+    return str(int.from_bytes(secret, "big")), str(int.from_bytes(secret, "little"))
 
 
 @define
@@ -41,8 +44,11 @@ class Canaries:
     needles: dict[str, str] = field(factory=dict, repr=False)
 
     def add(self, name: str, secret: bytes) -> None:
-        if len(secret) >= 2 * FIRST and len(set(secret)) > FIRST:  # shorter ones are numbers and marks, not keys
-            self.needles.update(dict.fromkeys(spellings(secret), name))
+        if len(secret) < 2 * FIRST or len(set(secret)) <= FIRST:
+            return  # numbers and marks, not keys
+        numbered = len(set(secret[:FIRST])) <= FIRST // 2  # a number before a key: other things begin with it, too
+        self.needles.update(dict.fromkeys(spellings(secret[FIRST:] if numbered else secret), name))
+        self.needles.update(dict.fromkeys(as_numbers(secret), name))
 
     def add_text(self, text: str) -> None:
         self.add(f"text {text[:6]}", text.encode())

@@ -384,6 +384,15 @@ def test_negative_control_a_planted_secret_is_found(prefix: bytes, start: bytes)
     assert canaries.found(repr(os.urandom(64))) == set()
 
 
+def test_negative_control_a_key_behind_a_number_is_found_and_the_number_alone_is_not() -> None:
+    canaries, key = Canaries(), os.urandom(32)
+    for number in (0, 5):
+        canaries.add("planted", number.to_bytes(8, "big") + key)
+        assert canaries.found(repr(number.to_bytes(32, "big"))) == canaries.found(repr(bytes(64))) == set()
+    for way in (repr(key), key.hex(), base64.b64encode(b"x" + key).decode()):
+        assert canaries.found(way) == {"planted"}
+
+
 def test_negative_control_a_secret_among_a_foreign_frames_locals_is_found() -> None:
     canaries = Canaries()
     canaries.add("planted", secret := os.urandom(32))
